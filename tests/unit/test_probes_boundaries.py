@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from runner.model import NO_ANSWER, Answer, Ask, CellResult, Crash, ProgType, Row, Splat, Verdict
-from runner.probes.boundaries import KIND, BoundariesEntry
-from runner.probes.boundaries.judge import (
+from runner.probes.boundaries import (
     DIED,
     GREW,
+    KIND,
     LEAKED,
     NOT_RUN,
     REFUSED,
@@ -23,6 +23,7 @@ from runner.probes.boundaries.judge import (
     UNDERIVED,
     UNREACHED,
     WROTE,
+    BoundariesEntry,
 )
 from runner.probes.boundaries.source import source
 from runner.probes.files import ProbeFile

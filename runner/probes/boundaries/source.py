@@ -36,7 +36,7 @@ def source(
 ) -> str:
     """`contents` of the memory, by what it is for. Empty where a prototype is missing, or the program is none."""
     try:
-        names = sorted({name for name in _called(program["body"]) if name in prototypes})
+        names = sorted({name for name, _ in _calls(program["body"]) if name in prototypes})
         if not all(prototypes[name] for name in names):
             return ""
         declared = [prototypes[name] for name in names]
@@ -63,12 +63,13 @@ def source(
     return "\n".join(parts)
 
 
-def _called(body: Sequence[Any]) -> Iterator[str]:
+def _calls(body: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """The functions that statements call, each with its arguments."""
     for word, what, *more in body:
         if word == "call":
-            yield str(what)
+            yield str(what), more[0]
         elif word == "if":
-            yield from _called(more[0])
+            yield from _calls(more[0])
 
 
 def _renamed(found: re.Match[str]) -> str:
@@ -108,17 +109,10 @@ def _filled(areas: Sequence[Sequence[Any]], contents: Mapping[str, bytes]) -> It
 
 def _slots(program: Mapping[str, Any]) -> Iterator[str]:
     """Those of which the address is taken."""
-    taken = {it[1] for it in _arguments(program["body"]) if isinstance(it, list) and it[0] == "stack"}
+    arguments = [it for _, given in _calls(program["body"]) for it in given]
+    taken = {it[1] for it in arguments if isinstance(it, list) and it[0] == "stack"}
     for number in sorted(taken):
         yield f"\t__u64 s{number}[{(int(program['slots'][number]) + 7) // 8}];"
-
-
-def _arguments(body: Sequence[Any]) -> Iterator[Any]:
-    for word, _, *more in body:
-        if word == "call":
-            yield from more[0]
-        elif word == "if":
-            yield from _arguments(more[0])
 
 
 def _block(body: Sequence[Any], indent: str) -> Iterator[str]:
