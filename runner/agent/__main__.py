@@ -24,8 +24,7 @@ import os
 import sys
 from time import monotonic
 
-from . import NoAnswer
-from .fastjson import encode, scan
+from . import encode, failure, scan
 from .guest import KernelLog, enable_jit, facts, load_modules, panic_on_oops, read, sysctl_path, write_sysctl
 
 TYPE_CHECKING = False
@@ -67,11 +66,6 @@ BATCH, BATCH_S = 48, 0.1  # answers leave together: at most so many, and those o
 KMSG = "/dev/kmsg"
 LEVEL = 1  # KERN_ALERT: reaches any console
 _BEGINS = "<9>runner: begin %s\n"  # facility user, and LEVEL; BEGINS of runner/model
-
-
-def failure(error: Exception) -> str:
-    """Why there is no answer."""
-    return str(error) if isinstance(error, NoAnswer) else f"{type(error).__name__}: {error}"[:4000]
 
 
 class Agent:

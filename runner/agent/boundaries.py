@@ -9,19 +9,17 @@ import ctypes
 from fnmatch import fnmatchcase
 
 from . import NoAnswer
-from .assemble import Assembler
-from .calls import VALUE
+from .calls import VALUE, Assembler, calls_in
 from .derive import Call, Calls
 from .kernelbtf import KernelBtf
 from .libbpf import Libbpf
-from .progtypes import PROG_TYPES, load_opts
 from .references import references
 from .runs import Runs
-from .structs import LoadOpts
+from .structs import PROG_TYPES, LoadOpts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from typing import Any, TypedDict
 
     from .calls import Program
@@ -69,10 +67,7 @@ class Prober:
         if self._kfuncs is None:
             self._kfuncs = self._btf.kfuncs(frozenset(body["kfuncs"]))
         prog_type = PROG_TYPES[body["prog_type"]]
-        try:
-            opts = load_opts(prog_type, self._btf.vmlinux)
-        except LookupError as error:
-            raise NoAnswer(str(error)) from None
+        opts = self._btf.load_opts(prog_type)
         if why := self._libbpf.unloadable(prog_type.number, opts):
             raise NoAnswer(why)
         sweep = Sweep(self._libbpf, self._kfuncs, prog_type.number, opts, body.get("known", {}))
@@ -164,7 +159,7 @@ class Sweep:
                 said[call.label] = 0, ""
                 accepted[call.label] = (call.rank, call.program)
         self.accepted[name] = accepted
-        names = {it for _, program in accepted.values() for it in _called(program["body"])}
+        names = {it for _, program in accepted.values() for it, _ in calls_in(program["body"])}
         prototypes = {it: self._kfuncs[it].prototype for it in sorted(names) if it in self._kfuncs}
         found: Answer = {"right": True, "calls": said, "pairs": [len(pairs), count]}
         return found | {"accepted": accepted, "prototypes": prototypes}
@@ -190,14 +185,8 @@ class Sweep:
 
     def objects(self, program: Program) -> list[tuple[int, str, str]]:
         """Slot, function and structure of the objects that a program is given."""
-        return [*self._objects(program["body"])]
-
-    def _objects(self, body: list[list[Any]]) -> Iterator[tuple[int, str, str]]:
-        for word, what, *more in body:
-            if word == "if":
-                yield from self._objects(more[0])
-            elif word == "call" and more[1] is not None and (name := self._calls.object(what)):
-                yield more[1], what, name
+        called = calls_in(program["body"])
+        return [(slot, it, name) for it, slot in called if slot is not None and (name := self._calls.object(it))]
 
     def right(self, name: str) -> Program | None:
         """A program that calls it rightly."""
@@ -219,11 +208,3 @@ class Sweep:
 def _end(log: str) -> str:
     """Of the verifier's log, or of a reason. v7.3 appends an explanation, which is longer than what is kept."""
     return log.partition("Verification failed:")[0].rstrip()[-_LINE:]
-
-
-def _called(body: list[list[Any]]) -> set[str]:
-    """The functions that statements call."""
-    found: set[str] = set()
-    for word, what, *more in body:
-        found |= {what} if word == "call" else _called(more[0]) if word == "if" else set()
-    return found

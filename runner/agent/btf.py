@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Reads BTF: types by id and by name, the layout of structures, the globals of a BPF object.
+"""Reads BTF: types by id and by name, the layout of structures.
 
 libbpf parses it, and finds a type by its id or name; what a type says is read from the bytes, within their bounds.
 Format: Documentation/bpf/btf.rst. Byte order and word size are those of the running machine.
@@ -50,15 +50,6 @@ def sections(raw: bytes | memoryview) -> tuple[bytes, bytes]:
     return types, strings
 
 
-class Slot:
-    """Where a number lies in the value of a map: byte offset, size, signed or not."""
-
-    __slots__ = ("offset", "signed", "size")
-
-    def __init__(self, offset: int, size: int, signed: bool) -> None:
-        self.offset, self.size, self.signed = offset, size, signed
-
-
 class Btf:
     """BTF that libbpf has parsed: of vmlinux, of a module on top of it, or of a BPF object.
 
@@ -81,7 +72,7 @@ class Btf:
         self._base_strings = base._strings if base else b""
         self._first: int = base._end if base else 1
         self._end: int = int(c.btf__type_cnt(handle))  # the first id that is not here
-        self._start = self._address(self._first)
+        self._start: int = self._c.btf__type_by_id(handle, self._first) or 0
 
     @classmethod
     def of_file(cls, libbpf: Libbpf, path: str, base: Btf | None = None) -> Btf:
@@ -93,13 +84,10 @@ class Btf:
 
     # --- types by id
 
-    def _address(self, type_id: int) -> int:
-        return self._c.btf__type_by_id(self.handle, type_id) or 0
-
     def _at(self, type_id: int) -> int:
         """Where the record of a type of this object begins."""
         if type_id not in self._begins:
-            self._begins[type_id] = self._address(type_id) - self._start
+            self._begins[type_id] = (self._c.btf__type_by_id(self.handle, type_id) or 0) - self._start
         return self._begins[type_id]
 
     def holder(self, type_id: int) -> Btf:
@@ -183,12 +171,9 @@ class Btf:
 
     def tagged(self, tag: str) -> dict[str, int]:
         """All functions of this object that carry a declaration tag, with their ids."""
-        if tag not in self._tagged:
-            self._tagged[tag] = self._find_tagged(tag)
-        return self._tagged[tag]
-
-    def _find_tagged(self, tag: str) -> dict[str, int]:
-        found = {}
+        if tag in self._tagged:
+            return self._tagged[tag]
+        found: dict[str, int] = {}
         heads = [TWO.pack(string, DECL_TAG << 24) for string in self.offsets(tag)]
         for at in (place for head in heads for place in self._places(head)):
             if at + 2 * TWO.size > len(self._types):
@@ -197,6 +182,7 @@ class Btf:
             # otherwise it is the tag of a parameter, or the bytes of something else
             if component == _WHOLE and self._first <= type_id < self._end and self.kind(type_id) == FUNC:
                 found[self.name(type_id)] = type_id
+        self._tagged[tag] = found
         return found
 
     def constants(self, ending: str) -> dict[str, int]:
@@ -211,9 +197,9 @@ class Btf:
             at = self._strings.find(wanted, at + 1)
         return found
 
-    def enumerators(self, name: str, kind: int) -> dict[str, int]:
+    def enumerators(self, name: str) -> dict[str, int]:
         """The names and values of an enum of this object; nothing when there is none of this name."""
-        found = self.find(name, kind)
+        found = self.find(name, ENUM)
         return {self.string(at): value for at, value in self._behind(found, TWO)} if found else {}
 
     def _enumerated(self, string: int) -> Iterator[int]:
@@ -246,9 +232,6 @@ class Btf:
             self._offsets[text] = at if at < 0 else at + 1 + len(self._base_strings)
         return self._offsets[text]
 
-    def has_string(self, text: str) -> bool:
-        return bool(self.offsets(text))
-
     def strings_among(self, wanted: frozenset[str]) -> frozenset[str]:
         """Those that occur as strings of this object."""
         names = frozenset(name.encode() for name in wanted)
@@ -262,11 +245,7 @@ class Btf:
 
     # --- what types say
 
-    def parameters(self, proto: int) -> list[int]:
-        """The types of a FUNC_PROTO's parameters."""
-        return [type_id for _, type_id in self.named_parameters(proto)]
-
-    def named_parameters(self, proto: int) -> list[tuple[str, int]]:
+    def parameters(self, proto: int) -> list[tuple[str, int]]:
         """The names and types of a FUNC_PROTO's parameters."""
         if self.kind(proto) != FUNC_PROTO:
             raise BtfError(f"type {proto} is not a prototype")
@@ -315,10 +294,16 @@ class Btf:
 
     def int_offset(self, type_id: int) -> int:
         """Where an integer begins in its bytes, in bits: not 0 of old bit fields."""
-        ((encoding,),) = self._behind(type_id, ONE, 1)
-        return encoding >> 16 & 0xFF
+        return self._encoding(type_id) >> 16 & 0xFF
 
-    # --- the globals of a BPF object
+    def is_signed(self, type_id: int) -> bool:
+        """Is this integer or enum?"""
+        is_enum = self.kind(type_id) != INT
+        return bool(self._record(type_id)[1] >> 31 if is_enum else self._encoding(type_id) & _INT_SIGNED)
+
+    def _encoding(self, type_id: int) -> int:
+        ((encoding,),) = self._behind(type_id, ONE, 1)
+        return encoding
 
     def variables(self, section: str) -> dict[str, tuple[int, int]]:
         """What is in a section such as `.data`: offset and type; of `.ksyms`, its functions."""
@@ -339,30 +324,3 @@ class Btf:
             inner = {name: (0, member)} if name else self.fields(member)
             found.update({key: (bits // 8 + at, inner_type) for key, (at, inner_type) in inner.items()})
         return found
-
-    def slot(self, offset: int, type_id: int, path: list[str]) -> Slot:
-        """The number at `path` (members, array indices) below a variable of this type."""
-        for name in path:
-            inner, type_id = self._below(self.plain(type_id), name)
-            offset += inner
-        type_id = self.plain(type_id)
-        _, info, size = self._record(type_id)
-        kind = self.kind(type_id)
-        if kind == INT:
-            ((encoding,),) = self._behind(type_id, ONE, 1)
-            return Slot(offset, size, bool(encoding & _INT_SIGNED))
-        if kind in (ENUM, ENUM64):
-            return Slot(offset, size, bool(info >> 31))
-        raise BtfError(f"{'.'.join(path) or 'the variable'} is not a number")
-
-    def _below(self, type_id: int, name: str) -> tuple[int, int]:
-        """Offset and type of a member of a structure, or of an array's element."""
-        if self.kind(type_id) == ARRAY:
-            element, count = self.element(type_id)
-            if not name.isdigit() or int(name) >= count:
-                raise BtfError(f"{name!r} is not an index below {count}")
-            return int(name) * self.size(element), element
-        fields = self.fields(type_id)
-        if name not in fields:
-            raise BtfError(f"no member {name!r}; there are: {', '.join(fields) or 'none'}")
-        return fields[name]

@@ -4,7 +4,7 @@
 """What calls of kernel functions are given: arguments with which a call may be right, and others at the edge.
 
 A prototype is cut into units: a parameter, or a pointer with its size. A program is written down as JSON has it, so
-that it can be sent, assembled (assemble.py) and shown as C (runner/probes/boundaries/source.py):
+that it can be sent, assembled (Assembler) and shown as C (runner/probes/boundaries/source.py):
 
     program    {"areas": [area], "slots": [bytes on the stack], "body": [statement]}
     area       [bytes that the callee may write, what it is for]
@@ -17,18 +17,20 @@ that it can be sent, assembled (assemble.py) and shown as C (runner/probes/bound
 
 from __future__ import annotations
 
+from .btf import ENUM, ENUM64, FWD, INT, PTR, STRUCT, UNION, Btf
+from .structs import CALL, KFUNC_CALL, MAP_FD, MAP_VALUE, MOV_IMM, RETURN, instruction, wide
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
-
-    from .prototype import Parameter
 
     Program = Mapping[str, Any]
     Argument = int | list[object]
-    Statement = list[object]
+    Statement = list[Any]
     Wrap = Callable[[list[Statement]], list[Statement]]  # what uses it, with what comes before and after
     Make = Callable[["Frame"], list["Value"]]
+    Where = Callable[[str], tuple[int, int]]  # of a kfunc: its BTF's index in fd_array, and its id there
 
 AREA, AREAS, RESULT = 1024, 15, 16  # bytes; of the map's one value
 VALUE = AREA * (AREAS + 1)
@@ -56,16 +58,12 @@ class Frame:
         return len(self.slots) - 1
 
 
-def _same(inner: list[Statement]) -> list[Statement]:
-    return inner
-
-
 class Value:
     """An argument, and what comes before and after what uses it."""
 
     __slots__ = ("argument", "wrap")
 
-    def __init__(self, argument: Argument, wrap: Wrap = _same) -> None:
+    def __init__(self, argument: Argument, wrap: Wrap = lambda inner: inner) -> None:
         self.argument, self.wrap = argument, wrap
 
 
@@ -82,8 +80,13 @@ def call(function: str, arguments: list[Argument], slot: int | None = None) -> S
     return ["call", function, arguments, slot]
 
 
-def _memory(frame: Frame, size: int, what: str) -> Value:
-    return Value(["area", frame.area(size, what)])
+def calls_in(body: Iterable[Statement]) -> Iterator[tuple[str, int | None]]:
+    """The functions that statements call, each with the slot of what it returns."""
+    for word, what, *more in body:
+        if word == "call":
+            yield what, more[1]
+        elif word == "if":
+            yield from calls_in(more[0])
 
 
 def _dynptr(frame: Frame, what: str, flags: int = 0) -> Value:
@@ -98,48 +101,128 @@ def current_task(frame: Frame) -> Value:
     return Value(["value", slot], lambda inner: [call(CURRENT_TASK, [], slot), *inner])
 
 
+# --- what a prototype in BTF says of each parameter, by its type and by its name (Documentation/bpf/kfuncs.rst) -------
+
+CONTEXTS = ("__sk_buff", "xdp_md", "sk_buff", "xdp_buff")
+_OWN = (
+    "list_head", "list_node", "rb_root", "rb_node", "spin_lock", "res_spin_lock", "wq", "timer", "task_work",
+    "arena",
+)  # fmt: skip
+_SHAPES = (
+    ("string", ("__str", "__const_str"), ()),
+    ("map", ("__map",), ("bpf_map",)),
+    ("context", (), CONTEXTS),
+    ("dynptr", (), ("bpf_dynptr", "bpf_dynptr_kern")),
+)
+_ENDS = ("__ign", "__prog", "__aux")  # not looked at, or passed by the verifier itself
+_LARGE = 256  # bytes of a structure that is not looked into
+
+
+class Parameter:
+    """`shape` is one of scalar, buffer, size, context, object, dynptr, iterator, string, map, none, own."""
+
+    __slots__ = ("fields", "name", "shape", "size", "struct")
+
+    def __init__(self, name: str, shape: str, struct: str = "", size: int = 0) -> None:
+        self.name, self.shape, self.struct, self.size = name, shape, struct, size
+        self.fields: list[tuple[int, int]] = []  # offset and size in bytes, of a structure's numbers
+
+
+def parameters(btf: Btf, proto: int) -> list[Parameter]:
+    """Of a FUNC_PROTO. Raises BtfError."""
+    return [_parameter(btf, name, type_id) for name, type_id in btf.parameters(proto)]
+
+
+def returned(btf: Btf, proto: int) -> Parameter:
+    """Its `shape` is `nothing` where it returns nothing, else that of a parameter."""
+    target = btf.target(proto)
+    return _parameter(btf, "", target) if target else Parameter("", "nothing")
+
+
+def _parameter(btf: Btf, name: str, type_id: int) -> Parameter:
+    type_id = btf.plain(type_id)
+    if name.endswith(_ENDS):
+        return Parameter(name, "none")
+    kind = btf.kind(type_id)
+    if kind in (INT, ENUM, ENUM64):
+        return Parameter(name, "size" if name.endswith(("__sz", "__szk")) else "scalar")
+    return _pointer(btf, name, btf.plain(btf.target(type_id))) if kind == PTR else Parameter(name, "own")
+
+
+def _pointer(btf: Btf, name: str, target: int) -> Parameter:
+    """`target`: the type that it points to, 0 for void."""
+    kind = btf.kind(target)
+    struct = btf.name(target) if kind in (STRUCT, UNION, FWD) else ""
+    for shape, ends, structs in _SHAPES:
+        if (ends and name.endswith(ends)) or struct in structs:
+            return Parameter(name, shape, struct)
+    if struct.startswith("bpf_iter_"):
+        return Parameter(name, "iterator", struct, btf.target(target))
+    if struct.removeprefix("bpf_").startswith(_OWN) or kind not in (0, INT, STRUCT, UNION, FWD):
+        return Parameter(name, "own", struct)
+    found = Parameter(name, "object" if struct else "buffer", struct, btf.target(target) if kind != FWD and kind else 0)
+    if kind in (STRUCT, UNION) and found.size <= _LARGE:
+        found.fields = [(bits // 8, btf.size(at)) for _, at, bits, width in btf.members(target) if not width]
+    return found
+
+
 # --- what units are given ---------------------------------------------------------------------------------------------
 
-_NUMBERS = (1, 2, -1, 0x7FFFFFFF, -0x80000000, 1 << 63)
 _HARM = 2  # rank of a size that does not fit, and of no object
-
-
-def _null(_: Frame) -> list[Value]:
-    return [Value(0)]
-
-
-def _context(_: Frame) -> list[Value]:
-    return [Value(["context", 0])]
-
-
-def scalars() -> tuple[list[Choice], list[Choice]]:
-    """Those with which it may be right, and those at the edge."""
-    return [_number(0)], [_number(value, 1) for value in _NUMBERS]
+_NULL = Choice("NULL", lambda _: [Value(0)], _HARM)
+_THE_CONTEXT = Choice("the context", lambda _: [Value(["context", 0])], _HARM)
 
 
 def _number(value: int, rank: int = 0) -> Choice:
     return Choice(f"{value:#x}" if abs(value) > 9 else str(value), lambda _: [Value(value)], rank)
 
 
+def _buffer(what: str, rank: int = _HARM) -> Choice:
+    return Choice("a buffer", lambda frame: [Value(["area", frame.area(AREA, what)])], rank)
+
+
+# By the shape of a parameter: those with which it may be right, and those at the edge.
+SIMPLE = {
+    "scalar": ([_number(0)], [_number(value, 1) for value in (1, 2, -1, 0x7FFFFFFF, -0x80000000, 1 << 63)]),
+    "context": (
+        [Choice("the context", _THE_CONTEXT.make)],
+        [
+            _NULL,
+            Choice("the context + 8", lambda _: [Value(["context", 8])], _HARM),
+            _buffer("instead of the context"),
+        ],
+    ),
+    "string": (
+        [Choice("a text", lambda _: [Value(["text"])])],
+        [_NULL, _buffer("instead of a text", 1), _THE_CONTEXT],
+    ),
+    "map": ([Choice("a map", lambda _: [Value(["map"])])], [_NULL, _buffer("instead of a map")]),
+}
+# What is not an object of the kernel's.
+NOT_OBJECTS = (
+    _NULL, _buffer("instead of an object"), _THE_CONTEXT,
+    Choice("the running task", lambda frame: [current_task(frame)], _HARM),
+)  # fmt: skip
+
+
 def buffers(pointer: Parameter, what: str, *, sized: bool) -> tuple[list[Choice], list[Choice]]:
     """Of a pointer to memory, `sized` with the size that follows it. `what` the memory is for."""
     size = pointer.size or _UNKNOWN
 
-    def given(many: int, least: int | None = None) -> Choice:
-        room = (many if 0 <= many <= AREA else AREA) if least is None else least
-
-        def make(frame: Frame) -> list[Value]:
-            found = [_memory(frame, room if sized or pointer.size else AREA, what)]
-            return [*found, Value(many)] if sized else found
-
-        return Choice(f"of {many} bytes" if sized else "a buffer", make, _HARM if many != size else 0)
-
-    def other(label: str, argument: Callable[[Frame], Argument], many: int = size) -> Choice:
+    def choice(label: str, argument: Callable[[Frame], Argument], many: int, rank: int) -> Choice:
         def make(frame: Frame) -> list[Value]:
             found = [Value(argument(frame))]
             return [*found, Value(many)] if sized else found
 
-        return Choice(f"{label}, size {many}" if sized else label, make, _HARM)
+        return Choice(label, make, rank)
+
+    def given(many: int, least: int | None = None) -> Choice:
+        room = (many if 0 <= many <= AREA else AREA) if least is None else least
+        label, room = (f"of {many} bytes", room) if sized else ("a buffer", room if pointer.size else AREA)
+        return choice(label, lambda frame: ["area", frame.area(room, what)], many, _HARM if many != size else 0)
+
+    def other(label: str, argument: Callable[[Frame], Argument], many: int = size) -> Choice:
+        return choice(f"{label}, size {many}" if sized else label, argument, many, _HARM)
 
     edges = [
         other("NULL", lambda _: 0),
@@ -156,46 +239,83 @@ def buffers(pointer: Parameter, what: str, *, sized: bool) -> tuple[list[Choice]
     return [given(size)], edges
 
 
-def contexts() -> tuple[list[Choice], list[Choice]]:
-    return [Choice("the context", _context)], [
-        Choice("NULL", _null, _HARM),
-        Choice("the context + 8", lambda _: [Value(["context", 8])], _HARM),
-        Choice("a buffer", lambda frame: [_memory(frame, AREA, "instead of the context")], _HARM),
-    ]
-
-
 def dynptrs(what: str) -> tuple[list[Choice], list[Choice]]:
     whole = Choice("of memory", lambda frame: [_dynptr(frame, what)])
     fresh = Choice("uninitialised", lambda frame: [Value(["stack", frame.slot(_DYNPTR)])])
     right, wrong = (fresh, whole) if what.endswith("__uninit") else (whole, fresh)
-    return [right], [
-        wrong,
-        Choice("of nothing", lambda frame: [_dynptr(frame, what, 1)], 1),
-        Choice("NULL", _null, _HARM),
-        Choice("a buffer", lambda frame: [_memory(frame, AREA, what)], _HARM),
-    ]
+    nothing = Choice("of nothing", lambda frame: [_dynptr(frame, what, 1)], 1)
+    return [right], [wrong, nothing, _NULL, _buffer(what)]
 
 
-def strings() -> tuple[list[Choice], list[Choice]]:
-    return [Choice("a text", lambda _: [Value(["text"])])], [
-        Choice("NULL", _null, _HARM),
-        Choice("a buffer", lambda frame: [_memory(frame, AREA, "instead of a text")], 1),
-        Choice("the context", _context, _HARM),
-    ]
+# --- instructions -----------------------------------------------------------------------------------------------------
+
+_MOV, _LDX, _STX, _ST, _ADD, _JEQ = 0xBF, 0x79, 0x7B, 0x7A, 0x07, 0x15
+_HELPERS = {"bpf_dynptr_from_mem": 197, CURRENT_TASK: 158}
+_FRAME, _CONTEXT, _SCRATCH, _RESULT = 10, 6, 8, 7  # registers
 
 
-def maps() -> tuple[list[Choice], list[Choice]]:
-    return [Choice("a map", lambda _: [Value(["map"])])], [
-        Choice("NULL", _null, _HARM),
-        Choice("a buffer", lambda frame: [_memory(frame, AREA, "instead of a map")], _HARM),
-    ]
+class Assembler:
+    """Turns programs into instructions. `fds` are of the map that programs use, and of the one with a text."""
+
+    def __init__(self, where: Where, fds: tuple[int, int]) -> None:
+        self._where, self._fds = where, fds
+        self._slots: list[int] = []
+        self._told = False
+
+    def program(self, program: Program, *, told: bool = False) -> bytes:
+        """`told`: what calls return is also left in the map, behind the result, by slots."""
+        at, self._slots, self._told = 0, [], told
+        for size in program["slots"]:
+            at -= (size + 7) // 8 * 8
+            self._slots.append(at)
+        return instruction(_MOV, _CONTEXT, 1, 0, 0) + self._block(program["body"]) + RETURN
+
+    def _block(self, statements: list[list[Any]]) -> bytes:
+        return b"".join([self._statement(*statement) for statement in statements])
+
+    def _statement(self, word: str, what: Any, *more: Any) -> bytes:
+        if word == "call":
+            arguments, slot = more
+            loads = b"".join([self._load(register, it) for register, it in enumerate(arguments, 1)])
+            kept = b"" if slot is None else instruction(_STX, _FRAME, 0, self._slots[slot], 0)
+            if slot is not None and self._told:
+                kept += wide(1, MAP_VALUE, self._fds[0], RESULT + 8 * slot) + instruction(_STX, 1, 0, 0, 0)
+            return loads + self._called(what) + kept
+        if word == "if":
+            inner = self._block(more[0])
+            return self._value(0, what) + instruction(_JEQ, 0, 0, len(inner) // 8, 0) + inner
+        code = wide(_SCRATCH, MAP_VALUE, self._fds[0], 0)
+        if what is not None:
+            code += self._value(_RESULT, what) + instruction(_STX, _SCRATCH, _RESULT, 0, 0)
+        return code + instruction(_ST, _SCRATCH, 0, 8, 1)
+
+    def _called(self, function: str) -> bytes:
+        if helper := _HELPERS.get(function):
+            return instruction(CALL, 0, 0, 0, helper)
+        index, btf_id = self._where(function)
+        return instruction(CALL, 0, KFUNC_CALL, index, btf_id)
+
+    def _load(self, register: int, argument: Any) -> bytes:
+        if isinstance(argument, int):
+            if -(1 << 31) <= argument < 1 << 31:
+                return instruction(MOV_IMM, register, 0, 0, argument)
+            return wide(register, 0, argument, argument >> 32)
+        word, at = argument[0], argument[-1]
+        if word == "value":
+            return self._value(register, at)
+        if word == "context":
+            return _sum(register, _CONTEXT, at)
+        if word == "stack":
+            return _sum(register, _FRAME, self._slots[at])
+        if word == "map":
+            return wide(register, MAP_FD, self._fds[0])
+        if word == "text":
+            return wide(register, MAP_VALUE, self._fds[1], 0)
+        return wide(register, MAP_VALUE, self._fds[0], AREA * (at + 1) if word == "area" else VALUE - at)
+
+    def _value(self, register: int, slot: int) -> bytes:
+        return instruction(_LDX, register, _FRAME, self._slots[slot], 0)
 
 
-def not_objects() -> list[Choice]:
-    """What is not an object of the kernel's."""
-    return [
-        Choice("NULL", _null, _HARM),
-        Choice("a buffer", lambda frame: [_memory(frame, AREA, "instead of an object")], _HARM),
-        Choice("the context", _context, _HARM),
-        Choice("the running task", lambda frame: [current_task(frame)], _HARM),
-    ]
+def _sum(register: int, base: int, offset: int) -> bytes:
+    return instruction(_MOV, register, base, 0, 0) + (instruction(_ADD, register, 0, 0, offset) if offset else b"")

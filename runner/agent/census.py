@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 
 from . import NoAnswer, bounded
 from .kernelbtf import KernelBtf, Kfunc, warm
 from .libbpf import Libbpf, LibbpfError
-from .progtypes import PROG_TYPES, load_opts
-from .structs import KFUNC_CALL, MAP_FD, LoadOpts, smallest, wide
+from .structs import KFUNC_CALL, MAP_FD, PROG_TYPES, LoadOpts, smallest, wide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,20 +51,23 @@ class Prober:
     """Asks about every kfunc; what is known of one besides goes with the first answer about it."""
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:  # noqa: ARG002  every kind's prober is made so
-        self._libbpf = libbpf
-        self._census: KernelCensus | None = None
+        self._libbpf, self._btf = libbpf, KernelBtf(libbpf)
+        self._kfuncs: dict[str, Kfunc] | None = None
         self._told: set[str] = set()
+        self._arena: int | None = None
+        self._fds = (ctypes.c_int * 2)()
 
     def ask(self, body: Wanted) -> Items:
         """Each kfunc's CensusObservation; then the names that were looked for and are not there."""
-        if self._census is None:
-            self._census = KernelCensus(self._libbpf, frozenset(body["kfuncs"]))
-        census, prog_type = self._census, body["prog_type"]
-        if reason := census.untestable(prog_type):
+        names, prog_type = frozenset(body["kfuncs"]), PROG_TYPES[body["prog_type"]]
+        if self._kfuncs is None:
+            self._kfuncs = self._btf.kfuncs(names)
+        opts = self._btf.load_opts(prog_type)
+        if reason := self._libbpf.unloadable(prog_type.number, opts):
             raise NoAnswer(reason)
-        for kfunc in census.kfuncs.values():
-            yield kfunc.name, lambda kfunc=kfunc: self._about(kfunc) | census.ask(kfunc, prog_type)  # type: ignore[misc]
-        return {"missing": census.missing}
+        for _, kfunc in sorted(self._kfuncs.items()):
+            yield kfunc.name, lambda kfunc=kfunc: self._about(kfunc) | self.answer(kfunc, prog_type.number, opts)  # type: ignore[misc]
+        return {"missing": sorted(names - self._kfuncs.keys())}
 
     def _about(self, kfunc: Kfunc) -> dict[str, object]:
         if kfunc.name in self._told:
@@ -74,36 +75,14 @@ class Prober:
         self._told.add(kfunc.name)
         return {word: getattr(kfunc, word) for word in FACTS}
 
-
-class KernelCensus:
-    """What this kernel says about its kfuncs. Raises LibbpfError, BtfError, OSError."""
-
-    def __init__(self, libbpf: Libbpf, names: frozenset[str]) -> None:
-        self._libbpf = libbpf
-        self._btf = KernelBtf(libbpf)
-        self._arena: int | None = None
-        self._opts: dict[str, LoadOpts] = {}
-        self._fds = (ctypes.c_int * 2)()
-        found = self._btf.kfuncs(names)
-        self.kfuncs = {name: found[name] for name in sorted(found)}
-        self.missing = sorted(names - found.keys())
-
-    def untestable(self, prog_type: str) -> str:
-        """Why no program of this type can be loaded here, not even one that calls nothing; empty when one can."""
-        try:
-            opts = self._load_opts(prog_type)
-        except LookupError as error:
-            return str(error)
-        return self._libbpf.unloadable(PROG_TYPES[prog_type].number, opts)
-
-    def ask(self, kfunc: Kfunc, prog_type: str) -> dict[str, object]:
+    def answer(self, kfunc: Kfunc, prog_type: int, opts: LoadOpts) -> dict[str, object]:
         """`load_errno` and `log`; when it was asked again, also `again` (how), `again_errno`, `again_log`."""
         insns = program(kfunc)
-        refused, log = self._load(kfunc, prog_type, insns)
+        refused, log = self._load(kfunc, prog_type, insns, opts)
         answer: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
         if _NEEDS_DEVICE in log:
             for name, index in devices():  # bound to one after the other
-                refused, log = self._load(kfunc, prog_type, insns, index)
+                refused, log = self._load(kfunc, prog_type, insns, opts, index)
                 answer.update(again=f"bound to {name}", again_errno=refused, again_log=bounded(log))
                 if refused != errno.EOPNOTSUPP:
                     break
@@ -113,21 +92,16 @@ class KernelCensus:
             except LibbpfError as error:
                 answer.update(again=f"not asked again: {error}")
             else:
-                refused, log = self._load(kfunc, prog_type, insns)
+                refused, log = self._load(kfunc, prog_type, insns, opts)
                 answer.update(again="with an arena", again_errno=refused, again_log=bounded(log))
         return answer
 
-    def _load(self, kfunc: Kfunc, prog_type: str, insns: bytes, device: int = 0) -> tuple[int, str]:
-        opts = self._load_opts(prog_type).bound(device)
+    def _load(self, kfunc: Kfunc, prog_type: int, insns: bytes, opts: LoadOpts, device: int = 0) -> tuple[int, str]:
+        opts = opts.bound(device)
         if kfunc.fd:
             self._fds[1] = kfunc.fd
             opts.fd_array = self._fds
-        return self._libbpf.verified(PROG_TYPES[prog_type].number, insns, opts)
-
-    def _load_opts(self, prog_type: str) -> LoadOpts:
-        if prog_type not in self._opts:
-            self._opts[prog_type] = load_opts(PROG_TYPES[prog_type], self._btf.vmlinux)
-        return self._opts[prog_type]
+        return self._libbpf.verified(prog_type, insns, opts)
 
     def _arena_fd(self) -> int:
         if self._arena is None:
@@ -135,11 +109,8 @@ class KernelCensus:
         return self._arena
 
 
-def devices(folder: str = "/sys/class/net") -> list[tuple[str, int]]:
+def devices() -> list[tuple[str, int]]:
     """Names and indices of the network devices, but for the loopback."""
-    found = []
-    for name in sorted(os.listdir(folder)):
-        with open(os.path.join(folder, name, "ifindex"), encoding="ascii") as file:
-            if name != "lo":
-                found.append((name, int(file.read())))
-    return found
+    from _socket import if_nameindex  # noqa: PLC0415  under emulation an import is dear
+
+    return sorted((name, index) for index, name in if_nameindex() if name != "lo")

@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 from sys import byteorder
 
-from .btf import Btf, BtfError, Slot
+from .btf import ARRAY, ENUM, ENUM64, INT, Btf, BtfError
 from .externs import POISON, names_in
 from .libbpf import Libbpf, LibbpfError
-from .progtypes import PROG_TYPES, ProgTypeRow
-from .structs import LoadOpts, MapOpts
+from .structs import PROG_TYPES, LoadOpts, ProgTypeRow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +20,20 @@ if TYPE_CHECKING:
 
     from .programs import Relocated
 
-PREFIX = "tagged_"  # the map tagged_TAG of an object
 _ANY = "any"  # any_NAME: a program that is loaded as each type
-_ARRAY = 2  # BPF_MAP_TYPE_ARRAY
 _POISONED = "invalid func unknown#"
 _RESULT = "result"
 _RODATA, _WRITABLE = ".rodata", (".data", ".bss")
 _KEY = ctypes.byref(ctypes.c_uint32(0))  # of the one element of a section's map
+
+
+class Slot:
+    """Where a number lies in the value of a map: byte offset, size, signed or not."""
+
+    __slots__ = ("offset", "signed", "size")
+
+    def __init__(self, offset: int, size: int, signed: bool) -> None:
+        self.offset, self.size, self.signed = offset, size, signed
 
 
 class Section:
@@ -83,7 +88,7 @@ class Object:
             if name not in self._variables:
                 raise BtfError(f"{self._name} has no global {name!r}")
             section, offset, type_id = self._variables[name]
-            self._slots[path] = section, self.btf.slot(offset, type_id, members)
+            self._slots[path] = section, slot_of(self.btf, offset, type_id, members)
         return self._slots[path]
 
     def _map(self, section: str) -> ctypes.c_void_p:
@@ -107,22 +112,9 @@ class Object:
     def leave_out_all_but(self, programs: set[str]) -> None:
         """Neither relocate nor load the others."""
         compiled = {*programs, *map(_for_any, programs)}
-        c, found = self._libbpf.c, ctypes.c_void_p(None)
-        while (found := ctypes.c_void_p(c.bpf_object__next_program(self.handle, found))).value:
-            if c.bpf_program__name(found).decode() not in compiled:
-                c.bpf_program__set_autoload(found, ctypes.c_bool(False))
-
-    def set_tagged_maps(self) -> None:
-        """Make the maps called tagged_TAG."""
-        c, found = self._libbpf.c, ctypes.c_void_p(None)
-        while (found := ctypes.c_void_p(c.bpf_object__next_map(self.handle, found))).value:
-            name = c.bpf_map__name(found).decode()
-            if name.startswith(PREFIX):
-                fd, words = tagged_map(self._libbpf, name.removeprefix(PREFIX))
-                self.words += words
-                if c.bpf_map__reuse_fd(found, fd) < 0:
-                    raise self._libbpf.error(f"the map {name}")
-                os.close(fd)  # libbpf has its own
+        for name, found in self._libbpf.programs(self.handle):
+            if name not in compiled:
+                self._libbpf.c.bpf_program__set_autoload(found, ctypes.c_bool(False))
 
     def ready(self, programs: dict[str, Relocated]) -> None:
         """Take the relocated programs, and remember the writable sections as they are now."""
@@ -172,7 +164,7 @@ class Object:
     def load_verbose(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
         """A load of its own, with the whole log: file descriptor or -1, which the caller owns, and the log."""
         insns, opts, as_type = self._as(program, load_as)
-        fd, log = self._libbpf.prog_load_verbose(as_type.number, insns, opts, license_)
+        fd, log = self._libbpf.load(as_type.number, insns, opts, license_, level=2)
         return fd, self.words + log if fd < 0 else log
 
     def unresolved(self, log: str) -> str:
@@ -237,39 +229,25 @@ def _for_any(program: str) -> str:
     return f"{_ANY}_{program.partition('_')[2]}"
 
 
-def tagged_btf(libbpf: Libbpf, tag: str) -> ctypes.c_void_p:
-    """A key (type 1), and a structure (type 5) with a tagged pointer, `kptr` or its like, to a struct nf_conn.
-
-    clang writes BTF type tags from version 15 on only: an object of an older one could not ask for such a map.
-    """
-    c, four, eight = libbpf.c, ctypes.c_size_t(4), ctypes.c_uint32(8)
-    btf = ctypes.c_void_p(c.btf__new_empty())
-    c.btf__add_int(btf, b"u32", four, 0)
-    c.btf__add_struct(btf, b"nf_conn", eight)
-    c.btf__add_type_tag(btf, tag.encode(), 2)
-    c.btf__add_ptr(btf, 3)
-    c.btf__add_struct(btf, b"kept", eight)
-    c.btf__add_field(btf, b"entry", 4, 0, 0)
-    return btf
+def slot_of(btf: Btf, offset: int, type_id: int, path: list[str]) -> Slot:
+    """The number at `path` (members, array indices) below a variable of this type. Raises BtfError."""
+    for name in path:
+        inner, type_id = _below(btf, btf.plain(type_id), name)
+        offset += inner
+    type_id = btf.plain(type_id)
+    if btf.kind(type_id) not in (INT, ENUM, ENUM64):
+        raise BtfError(f"{'.'.join(path) or 'the variable'} is not a number")
+    return Slot(offset, btf.target(type_id), btf.is_signed(type_id))
 
 
-def tagged_map(libbpf: Libbpf, tag: str) -> tuple[int, str]:
-    """A map of one such pointer: its file descriptor, and what the kernel did not take. Raises LibbpfError.
-
-    A kernel may refuse the whole BTF for a pointer that no map may hold; then, as libbpf does, the map is made without.
-    """
-    btf, size, words = tagged_btf(libbpf, tag), ctypes.c_uint32(), ""
-    raw = ctypes.c_void_p(libbpf.c.btf__raw_data(btf, ctypes.byref(size)))
-    opts = MapOpts(sz=ctypes.sizeof(MapOpts), btf_key_type_id=1, btf_value_type_id=5)
-    btf_fd = int(libbpf.c.bpf_btf_load(raw, ctypes.c_size_t(size.value), None))
-    if btf_fd == -errno.ENOENT:
-        words = f"no BTF with the type tag {tag}: ENOENT\n"
-        opts = MapOpts(sz=ctypes.sizeof(MapOpts))
-    elif btf_fd < 0:
-        raise libbpf.error(f"BTF with the type tag {tag}")
-    else:
-        opts.btf_fd = btf_fd
-    fd = int(libbpf.c.bpf_map_create(_ARRAY, (PREFIX + tag)[:15].encode(), 4, 8, 1, ctypes.byref(opts)))
-    if fd < 0:
-        raise libbpf.error(f"a map with the type tag {tag}")
-    return fd, words
+def _below(btf: Btf, type_id: int, name: str) -> tuple[int, int]:
+    """Offset and type of a member of a structure, or of an array's element."""
+    if btf.kind(type_id) == ARRAY:
+        element, count = btf.element(type_id)
+        if not name.isdigit() or int(name) >= count:
+            raise BtfError(f"{name!r} is not an index below {count}")
+        return int(name) * btf.size(element), element
+    fields = btf.fields(type_id)
+    if name not in fields:
+        raise BtfError(f"no member {name!r}; there are: {', '.join(fields) or 'none'}")
+    return fields[name]

@@ -10,21 +10,20 @@ from itertools import islice, product
 from .btf import BtfError
 from .calls import (
     CURRENT_TASK,
+    NOT_OBJECTS,
+    SIMPLE,
     TASK,
     Choice,
     Frame,
+    Parameter,
     Value,
     buffers,
     call,
-    contexts,
     current_task,
     dynptrs,
-    maps,
-    not_objects,
-    scalars,
-    strings,
+    parameters,
+    returned,
 )
-from .prototype import Parameter, parameters, returned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ class Calls:
             sized = number + 1 < len(takes) and takes[number + 1].shape == "size"
             if each.shape == "size":
                 if not number or takes[number - 1].shape not in ("buffer", "object"):
-                    found.append(Unit(each.name, scalars()))
+                    found.append(Unit(each.name, SIMPLE["scalar"]))
                 continue
             found.append(Unit(each.name, self._choices(name, each, sized=sized)))
         return found
@@ -177,15 +176,13 @@ class Calls:
             return self._objects(name, each)
         if each.shape == "iterator":
             return self._iterators(name, each)
-        simple = {"context": contexts, "string": strings, "map": maps, "scalar": scalars}
-        if each.shape in simple:
-            return simple[each.shape]()
         if each.shape == "dynptr":
             return dynptrs(f"{name} {each.name}")
-        return scalars()[0], []
+        return SIMPLE.get(each.shape) or (SIMPLE["scalar"][0], [])
 
     def _objects(self, name: str, each: Parameter) -> tuple[list[Choice], list[Choice]]:
-        right, edges = [], not_objects()
+        right: list[Choice] = []
+        edges = [*NOT_OBJECTS]
         if each.struct == TASK:
             right.append(Choice("the running task", lambda frame: [current_task(frame)]))
             edges.pop()
@@ -238,7 +235,7 @@ class Calls:
 
         first, second = Choice("uninitialised", fresh, 2), Choice("begun", begun, 0)
         right, wrong = (first, second) if name == new else (second, first)
-        return [right], [wrong, *not_objects()]
+        return [right], [wrong, *NOT_OBJECTS]
 
     # --- the search
 

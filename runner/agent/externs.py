@@ -1,18 +1,34 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""The kernel's functions that programs call, found in its BTF once for all objects.
+"""The kernel's functions that programs call, and the structures that they read, found in its BTF once for all objects.
 
-runner/probes/externs.py has taken them out of the objects: libbpf would look through all BTF for each of them. What is
-put in here is what libbpf would have put in.
+runner/probes/externs.py has taken the functions out of the objects: libbpf would look through all BTF for each of them.
+What is put in here is what libbpf would have put in.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
+import struct
 from sys import byteorder
 
-from .btf import ARRAY, ENUM, ENUM64, FUNC, FUNC_PROTO, INT, PTR, STRUCT, Btf
+from .btf import (
+    ARRAY,
+    ENUM,
+    ENUM64,
+    FUNC,
+    FUNC_PROTO,
+    HEADER,
+    INT,
+    MAGIC,
+    PTR,
+    STRUCT,
+    TRANSPARENT,
+    UNION,
+    Btf,
+)
 from .kernelbtf import KernelBtf
 from .structs import CALL, KFUNC_CALL, LD_IMM64, instruction, register, wide
 
@@ -96,10 +112,11 @@ class Externs:
             number = int.from_bytes(insns[place + 4 : place + 8], byteorder) - _MARK
             if 0 <= number < len(functions):
                 it = functions[number]
-                index = self._index(it) if it else 0
+                index = self._modules.index(it.fd) + 1 if it and it.fd else 0
                 uses_fds = uses_fds or index > 0
-                new = instruction(CALL, 0, KFUNC_CALL, index, it.btf_id) if it else _poisoned(number)
-                out[place : place + 8] = new
+                # else the verifier refuses the call, and names the number
+                source, btf_id = (KFUNC_CALL, it.btf_id) if it else (0, POISON + number)
+                out[place : place + 8] = instruction(CALL, 0, source, index, btf_id)
         at = opcodes.find(LD_IMM64)
         while at >= 0:
             place, at = 8 * at, opcodes.find(LD_IMM64, at + 2)
@@ -109,14 +126,6 @@ class Externs:
                 source, btf_id, fd = (_PSEUDO_BTF_ID, it.btf_id, it.fd) if it else (0, 0, 0)
                 out[place : place + 16] = wide(register(insns[place : place + 8]), source, btf_id, fd)
         return bytes(out), uses_fds
-
-    def _index(self, it: Kfunc) -> int:
-        return self._modules.index(it.fd) + 1 if it.fd else 0
-
-
-def _poisoned(number: int) -> bytes:
-    """A call that the verifier refuses, naming the number."""
-    return instruction(CALL, 0, 0, 0, POISON + number)
 
 
 def alike(a: Btf, at: int, b: Btf, bt: int, depth: int = _DEPTH) -> bool:
@@ -134,7 +143,7 @@ def alike(a: Btf, at: int, b: Btf, bt: int, depth: int = _DEPTH) -> bool:
             at, bt = a.element(at)[0], b.element(bt)[0]
         elif kind == FUNC_PROTO:
             pairs = zip(a.parameters(at), b.parameters(bt), strict=True) if count == other_count else None
-            if pairs is None or not depth or not all(alike(a, x, b, y, depth - 1) for x, y in pairs):
+            if pairs is None or not depth or not all(alike(a, x, b, y, depth - 1) for (_, x), (_, y) in pairs):
                 return False
             at, bt = to, other_to
         else:
@@ -144,3 +153,73 @@ def alike(a: Btf, at: int, b: Btf, bt: int, depth: int = _DEPTH) -> bool:
 
 def _same_kind(kind: int) -> int:
     return ENUM if kind == ENUM64 else kind
+
+
+# --- structures -------------------------------------------------------------------------------------------------------
+
+_COUNT, _KIND = 0xFFFF, 24  # in the word `info`: the number of members, and where the kind begins
+
+
+class CoreBtf:
+    """BTF of some of the kernel's structures alone, for libbpf: to parse all of it takes most of an object's load.
+
+    What a relocation of a field may touch is there: members, and what lies within them. What they point to is not. The
+    file grows by what objects need.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.path = os.path.join(folder, "core.btf")
+        self._types: list[bytes] = []
+        self._strings, self._places = bytearray(b"\0"), {"": 0}
+        self._ids: dict[tuple[int, int], int] = {}  # by the BTF and the id there
+        self._known: dict[str, tuple[Btf, int] | None] = {}
+
+    def add(self, kernel: KernelBtf, names: list[str]) -> None:
+        """Write the file, with these structures, too. Raises BtfError, LibbpfError, OSError."""
+        for name in names:
+            if name not in self._known:
+                self._known[name] = there = kernel.structure(name)
+                if there:
+                    self._copy(*there)
+        types = b"".join(self._types)
+        head = HEADER.pack(MAGIC, 1, 0, HEADER.size, 0, len(types), len(types), len(self._strings))
+        with open(self.path, "wb") as file:
+            file.write(head + types + self._strings)
+
+    def _copy(self, btf: Btf, type_id: int) -> int:
+        """Its id here."""
+        if not type_id:
+            return 0
+        kind, _, to = btf.record(type_id)
+        if kind == FUNC_PROTO:
+            return 0
+        holder = btf.holder(type_id)
+        key = (0, 0) if kind == PTR else (id(holder), type_id)  # all pointers are one
+        if key in self._ids:
+            return self._ids[key]
+        self._types.append(b"")
+        made = self._ids[key] = len(self._types)
+        self._types[made - 1] = self._record(btf, type_id, kind, to)
+        return made
+
+    def _record(self, btf: Btf, type_id: int, kind: int, to: int) -> bytes:
+        if kind == PTR:
+            return struct.pack("=III", 0, PTR << _KIND, 0)
+        name, (info, _, behind) = self._string(btf.name(type_id)), btf.raw(type_id)
+        if kind in (STRUCT, UNION):
+            behind = [(self._string(btf.string(name)), self._copy(btf, of), place) for name, of, place in behind]
+        elif kind == ARRAY:
+            element, count = btf.element(type_id)
+            it = self._copy(btf, element)
+            behind = [(it, it, count)]  # libbpf does not look at the type of the index
+        elif kind in TRANSPARENT:
+            to = self._copy(btf, to)
+        elif kind in (ENUM, ENUM64):
+            info &= ~_COUNT
+        return struct.pack("=III", name, info, to) + b"".join(struct.pack(f"={len(row)}I", *row) for row in behind)
+
+    def _string(self, text: str) -> int:
+        if text not in self._places:
+            self._places[text] = len(self._strings)
+            self._strings += text.encode() + b"\0"
+        return self._places[text]

@@ -13,11 +13,9 @@ from __future__ import annotations
 import ctypes
 import os
 
-from .btf import ENUM
 from .kernelbtf import KernelBtf
-from .libbpf import Libbpf
-from .progtypes import PROG_TYPES, load_opts
-from .structs import MapOpts, smallest
+from .libbpf import Libbpf, LibbpfError
+from .structs import PROG_TYPES, MapOpts, smallest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,12 +40,12 @@ class Prober:
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:  # noqa: ARG002  every kind's prober is made so
         self._libbpf = libbpf
-        self._vmlinux = KernelBtf(libbpf).vmlinux
+        self._btf = KernelBtf(libbpf)
 
     def ask(self, body: Wanted) -> dict[str, object]:
         """`values` of each name: 1, 0 or a negative errno, of attachments its number; of helpers `errnos`, and `words`
         by name, which are indices into `lines`."""
-        names = self._vmlinux.enumerators(body["what"], ENUM)
+        names = self._btf.vmlinux.enumerators(body["what"])
         if body["what"] == "bpf_func_id":
             return self._helpers(names, body["prog_type"])
         if body["what"] in _PROBES:
@@ -70,15 +68,14 @@ class Prober:
     def _has_map(self, number: int, name: str) -> int:
         """1, or the negative errno with which the kernel refuses to make one."""
         value, flags = _NEWER_MAPS[name]
-        opts = MapOpts(sz=ctypes.sizeof(MapOpts), map_flags=flags)
-        fd = self._libbpf.c.bpf_map_create(number, None, 4, value, 1, ctypes.byref(opts))
-        if fd < 0:
+        try:
+            os.close(self._libbpf.map_create(number, 1, flags, key=4, value=value))
+        except LibbpfError:
             return -ctypes.get_errno()
-        os.close(fd)
         return 1
 
     def _helpers(self, names: dict[str, int], prog_type: str) -> dict[str, object]:
-        opts, number = load_opts(PROG_TYPES[prog_type], self._vmlinux), PROG_TYPES[prog_type].number
+        opts, number = self._btf.load_opts(PROG_TYPES[prog_type]), PROG_TYPES[prog_type].number
         errnos: dict[str, int] = {}
         lines: dict[str, int] = {}
         words: dict[str, int] = {}

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import ctypes
 import fcntl
 import os
 import struct
 
-from .guest import write
+from .guest import LIBC, checked, write
 from .mounts import FILE_SYSTEMS, mount
 
 TYPE_CHECKING = False
@@ -75,10 +75,9 @@ def dmabuf(size: str) -> None:
 
 def certificate(text: str) -> None:
     """Put an X.509 certificate, in base64, into root's keyring. Raises OSError."""
-    libc, content = ctypes.CDLL(None, use_errno=True), base64.b64decode(text)
-    number = _ADD_KEY[os.uname().machine]
-    if libc.syscall(number, b"asymmetric", b"", content, ctypes.c_size_t(len(content)), _USER_KEYRING) < 0:
-        raise OSError(ctypes.get_errno(), f"add_key: {os.strerror(ctypes.get_errno())}")
+    number, content = _ADD_KEY[os.uname().machine], binascii.a2b_base64(text)
+    size = ctypes.c_size_t(len(content))
+    checked(LIBC.syscall(number, b"asymmetric", b"", content, size, _USER_KEYRING), "add_key")
 
 
 def _mount_root() -> None:

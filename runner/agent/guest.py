@@ -15,9 +15,16 @@ from . import NoAnswer
 JIT = "net.core.bpf_jit_enable"
 _STARTED = "kernel.modprobe"  # by the kernel; nothing where that is an empty line
 _MODPROBE, _IP = "/usr/sbin/modprobe", "/usr/sbin/ip"
-_NEWNET = 0x40000000  # CLONE_NEWNET
+NEWNET = 0x40000000  # CLONE_NEWNET
 _OWN = "/proc/self/ns/net"
 _SET_THP_DISABLE = 41  # PR_SET_THP_DISABLE, linux/prctl.h
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def checked(result: int, what: str) -> None:
+    """What a function of LIBC returned. Raises OSError when that is negative."""
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
 
 
 def read(path: str) -> str:
@@ -39,31 +46,32 @@ def write(path: str, value: str) -> None:
         file.write(value)
 
 
+def try_write(path: str, value: str) -> None:
+    try:
+        write(path, value)
+    except OSError:
+        return
+
+
 def write_sysctl(name: str, value: str) -> None:
     """Raises OSError."""
     write(sysctl_path(name), value)
 
 
 def enable_jit() -> None:
-    """riscv64 has it off. Who boots with sysctl.net.core.bpf_jit_enable=0 wants it off."""
+    """riscv64 has it off; facts() reports what it is. Who boots with sysctl.net.core.bpf_jit_enable=0 wants it off."""
     if read(sysctl_path(JIT)) == "0" and f"sysctl.{JIT}=" not in read("/proc/cmdline"):
-        try:
-            write_sysctl(JIT, "1")
-        except OSError:
-            return  # facts() reports what it is
+        try_write(sysctl_path(JIT), "1")
 
 
 def panic_on_oops() -> None:
     """An oops would kill the process that asks and leave a guest with broken locks, whose answers are none."""
-    try:
-        write_sysctl("kernel.panic_on_oops", "1")
-    except OSError:
-        return
+    try_write(sysctl_path("kernel.panic_on_oops"), "1")
 
 
 def allow_huge_pages(allowed: bool) -> None:
     """Whether this process, and what it starts, may have transparent huge pages."""
-    ctypes.CDLL(None).prctl(_SET_THP_DISABLE, int(not allowed), 0, 0, 0)
+    LIBC.prctl(_SET_THP_DISABLE, int(not allowed), 0, 0, 0)
 
 
 def load_modules(names: list[str]) -> dict[str, str]:
@@ -79,23 +87,33 @@ not_loaded: dict[str, str] = {}  # the modules that `load_modules` could not loa
 
 
 def run(program: str, *arguments: str, text: str = "") -> str:
-    """Run a program with `text`, of at most 4 KiB, as its input: empty, or why it failed."""
-    (source, feed), (output, write_end) = os.pipe(), os.pipe()
-    os.write(feed, text.encode())
-    os.close(feed)
-    ends = [(os.POSIX_SPAWN_DUP2, end, fd) for fd, end in enumerate((source, write_end, write_end))]
+    """Run a program with `text` as its input: empty, or why it failed."""
     try:
-        child = os.posix_spawn(program, [program, *arguments], {"PATH": "/usr/sbin:/usr/bin"}, file_actions=ends)
+        status, output = spawn(program, [program, *arguments], {"PATH": "/usr/sbin:/usr/bin"}, text.encode())
     except OSError as error:
-        os.close(output)
         return f"{program}: {error.strerror}"
-    finally:
-        os.close(source)
-        os.close(write_end)
-    with open(output, encoding="utf-8", errors="replace") as words:
-        said = words.read().strip()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    said = output.decode("utf-8", "replace").strip()
     return "" if status == 0 else (said or f"{os.path.basename(program)} ended with status {status}")[-500:]
+
+
+def spawn(program: str, words: list[str], variables: dict[str, str], feed: bytes) -> tuple[int, bytes]:
+    """Run a program with `feed` as its input: its status (negative: a signal), and what it printed.
+
+    Raises OSError when it cannot be started.
+    """
+    given = os.memfd_create("stdin")
+    os.write(given, feed)
+    os.lseek(given, 0, os.SEEK_SET)
+    output, write_end = os.pipe()
+    ends = [(os.POSIX_SPAWN_DUP2, end, fd) for fd, end in enumerate((given, write_end, write_end))]
+    with open(output, "rb") as said:
+        try:
+            child = os.posix_spawn(program, words, variables, file_actions=ends)
+        finally:
+            os.close(given)
+            os.close(write_end)
+        printed = said.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), printed
 
 
 def facts(modules: dict[str, str], libbpf: str) -> dict[str, object]:
@@ -151,23 +169,23 @@ class Namespace:
     """A network namespace that ip(8) has made, or without a name a new one. `with namespace:` is inside of it."""
 
     def __init__(self, name: str = "") -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)  # os.setns and os.unshare came with Python 3.12
         self._home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
-        if not name and self._libc.unshare(_NEWNET) < 0:
-            raise OSError(ctypes.get_errno(), f"unshare: {os.strerror(ctypes.get_errno())}")
+        if not name:
+            unshare(NEWNET)
         self._fd = os.open(f"/run/netns/{name}" if name else _OWN, os.O_RDONLY | os.O_CLOEXEC)
         if not name:
-            self._enter(self._home)
+            self.__exit__()
 
     def __enter__(self) -> None:
-        self._enter(self._fd)
+        checked(LIBC.setns(self._fd, NEWNET), "setns")
 
     def __exit__(self, *_: object) -> None:
-        self._enter(self._home)
+        checked(LIBC.setns(self._home, NEWNET), "setns")
 
-    def _enter(self, namespace: int) -> None:
-        if self._libc.setns(namespace, _NEWNET) < 0:
-            raise OSError(ctypes.get_errno(), f"setns: {os.strerror(ctypes.get_errno())}")
+
+def unshare(what: int) -> None:
+    """Enter new namespaces; os.unshare and os.setns came with Python 3.12. Raises OSError."""
+    checked(LIBC.unshare(what), "unshare")
 
 
 def ip(commands: str) -> None:
@@ -197,34 +215,3 @@ class KernelLog:
         finally:
             os.close(self._fd)
         return found
-
-
-class Memory:
-    """What the kernel charges to this process between `enter` and `leave`, at its peak: by a cgroup of its own."""
-
-    def __init__(self, cgroups: str = "/sys/fs/cgroup") -> None:
-        self._cgroups, self._mine, self._entered = cgroups, os.path.join(cgroups, "runner"), False
-
-    def enter(self) -> None:
-        """Nothing where there is no cgroup2 with the memory controller."""
-        if self._entered:
-            return
-        self._entered = True
-        try:
-            write(os.path.join(self._cgroups, "cgroup.subtree_control"), "+memory")
-            os.mkdir(self._mine)
-            write(os.path.join(self._mine, "cgroup.procs"), "0")
-        except OSError:  # it then has no peak
-            pass
-
-    def leave(self) -> int | None:
-        """MiB; None before v5.19, and where it could not be counted."""
-        if not self._entered:
-            return None
-        peak = read(os.path.join(self._mine, "memory.peak"))
-        try:
-            write(os.path.join(self._cgroups, "cgroup.procs"), "0")
-            os.rmdir(self._mine)
-        except OSError:
-            pass
-        return int(peak) >> 20 if peak else None

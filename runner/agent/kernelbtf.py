@@ -14,6 +14,7 @@ import ctypes
 import os
 import struct
 
+from . import NoAnswer
 from .btf import (
     ARRAY,
     CONST,
@@ -35,7 +36,7 @@ from .btf import (
     sections,
 )
 from .libbpf import Libbpf
-from .structs import DeclOpts
+from .structs import DeclOpts, LoadOpts, ProgTypeRow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,6 +97,18 @@ class KernelBtf:
         self._fds = libbpf.kernel_btf_fds()
         self._words: tuple[frozenset[bytes], ...] = ()
 
+    def load_opts(self, prog_type: ProgTypeRow) -> LoadOpts:
+        """What to load a program with. Raises NoAnswer when there is no such type, or not what it attaches to."""
+        if not self.vmlinux.offsets(f"BPF_PROG_TYPE_{prog_type.constant}"):
+            raise NoAnswer("the kernel does not know this program type")
+        opts = LoadOpts(expected_attach_type=prog_type.attach, prog_flags=prog_type.flags)
+        if name := prog_type.function or prog_type.struct:
+            target = self.vmlinux.find(name, FUNC if prog_type.function else STRUCT)
+            if target is None:
+                raise NoAnswer(f"the kernel has no {name} to attach to")
+            opts.attach_btf_id = target
+        return opts
+
     def kfuncs(self, names: frozenset[str]) -> dict[str, Kfunc]:
         """Every function that its BTF calls a kfunc, and those of `names` that are functions of any kind.
 
@@ -106,10 +119,10 @@ class KernelBtf:
         jobs = [(btf.handle, ids) for (btf, _), ids in zip(homes, protos, strict=True)]
         for name, prototype in prototypes(self._libbpf, jobs).items():
             found[name].prototype = prototype
-        layouts = Layouts()
+        known: dict[tuple[int, int], Layout | None] = {}
         for (btf, held), ids in zip(homes, protos, strict=True):
             for name, kfunc in held.items():
-                kfunc.layouts = layouts.of(btf, ids[name], kfunc.prototype)
+                kfunc.layouts = layouts(btf, ids[name], kfunc.prototype, known)
         return found
 
     def functions(self, names: frozenset[str]) -> dict[str, Kfunc]:
@@ -238,31 +251,28 @@ def shared(prototype: str) -> set[str]:
     return {name for name in after if name.startswith("bpf_") or name.endswith("_opts")}
 
 
-class Layouts:
-    """Each structure is looked at once, however many kfuncs take it."""
+def layouts(btf: Btf, proto: int, prototype: str, known: dict[tuple[int, int], Layout | None]) -> list[Layout]:
+    """Of one kfunc, in the order of its parameters. What BTF does not say properly is left out.
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, int], Layout | None] = {}
-
-    def of(self, btf: Btf, proto: int, prototype: str) -> list[Layout]:
-        """Of one kfunc, in the order of its parameters. What BTF does not say properly is left out."""
-        names = shared(prototype)
-        found: dict[str, Layout] = {}
-        try:
-            for type_id in btf.parameters(proto) if names else ():
-                target = _pointee(btf, type_id)
-                name = btf.name(target) if target else ""
-                if name in names and name not in found and (layout := self._layout(btf.holder(target), target)):
-                    found[name] = layout
-        except (BtfError, struct.error):
-            pass
-        return list(found.values())
-
-    def _layout(self, btf: Btf, type_id: int) -> Layout | None:
-        key = (id(btf), type_id)
-        if key not in self._known:
-            self._known[key] = _layout(btf, type_id)
-        return self._known[key]
+    Each structure is looked at once, however many kfuncs take it: `known` are those that were, by their BTF and id.
+    """
+    names = shared(prototype)
+    found: dict[str, Layout] = {}
+    try:
+        for _, type_id in btf.parameters(proto) if names else ():
+            target = _pointee(btf, type_id)
+            name = btf.name(target) if target else ""
+            if name not in names or name in found:
+                continue
+            holder = btf.holder(target)
+            key = (id(holder), target)
+            if key not in known:
+                known[key] = _layout(holder, target)
+            if layout := known[key]:
+                found[name] = layout
+    except (BtfError, struct.error):
+        pass
+    return list(found.values())
 
 
 def _layout(btf: Btf, type_id: int) -> Layout | None:

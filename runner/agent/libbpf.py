@@ -14,7 +14,7 @@ from .structs import RETURN, BtfInfo, LoadOpts, MapOpts, StreamRead, TestRunOpts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SHORT_LOG_BYTES = 32 << 10
 LOG_BYTES = 4 << 20  # the verifier's own words; before v6.4 a log that does not fit is -ENOSPC
@@ -27,12 +27,21 @@ PACKET = bytes.fromhex(
 ).ljust(64, b"\0")
 
 
-_POINTERS = (
-    "bpf_object__open_file", "bpf_object__find_map_by_name", "bpf_object__btf", "bpf_map__initial_value",
-    "bpf_program__insns", "btf__new_empty", "btf__parse_split", "btf__raw_data", "btf__type_by_id",
-    "btf_dump__new", "bpf_object__next_map", "bpf_object__next_program", "bpf_program__attach",
-    "bpf_program__attach_cgroup", "bpf_program__attach_netns", "bpf_map__attach_struct_ops",
-)  # fmt: skip
+# What functions return that is no int.
+_RETURN = {
+    c_void_p: (
+        "bpf_object__open_file", "bpf_object__find_map_by_name", "bpf_object__btf", "bpf_map__initial_value",
+        "bpf_program__insns", "btf__new_empty", "btf__parse_split", "btf__raw_data", "btf__type_by_id",
+        "btf_dump__new", "bpf_object__next_map", "bpf_object__next_program", "bpf_program__attach",
+        "bpf_program__attach_cgroup", "bpf_program__attach_netns", "bpf_map__attach_struct_ops",
+    ),
+    c_char_p: (
+        "bpf_map__name", "bpf_program__name", "bpf_program__section_name", "libbpf_version_string",
+        "libbpf_bpf_prog_type_str", "libbpf_bpf_map_type_str", "libbpf_bpf_attach_type_str",
+    ),
+    c_bool: ("bpf_map__is_internal", "bpf_map__autocreate", "bpf_program__autoload"),
+    c_size_t: ("bpf_program__insn_cnt",),
+}  # fmt: skip
 
 
 PREPARE_LOAD = ctypes.CFUNCTYPE(c_int, c_void_p, ctypes.POINTER(LoadOpts), c_long)
@@ -56,7 +65,7 @@ class Libbpf:
 
     def __init__(self) -> None:
         self.c = ctypes.CDLL("libbpf.so.1", use_errno=True)
-        self.libc = ctypes.CDLL(None)
+        self.libc = ctypes.CDLL(None, use_errno=True)
         self.libc.fdopen.restype = c_void_p
         self._vsnprintf = self.libc.vsnprintf
         self._vsnprintf.argtypes = (c_char_p, c_size_t, c_char_p, c_void_p)
@@ -68,13 +77,9 @@ class Libbpf:
         self._print = _PRINT(self._on_print)
         self.libc.malloc.restype = c_void_p
         self._log = c_void_p(self.libc.malloc(c_size_t(LOG_BYTES)))  # touched only as far as it is written to
-        for name in _POINTERS:
-            getattr(self.c, name).restype = c_void_p
-        for name in ("bpf_map__name", "bpf_program__name", "bpf_program__section_name", "libbpf_version_string"):
-            getattr(self.c, name).restype = c_char_p
-        for name in ("bpf_map__is_internal", "bpf_map__autocreate", "bpf_program__autoload"):
-            getattr(self.c, name).restype = c_bool
-        self.c.bpf_program__insn_cnt.restype = c_size_t
+        for kind, names in _RETURN.items():
+            for name in names:
+                getattr(self.c, name).restype = kind
         self.c.btf__type_by_id.argtypes = (c_void_p, c_uint32)
         self.c.libbpf_set_print(self._print)
 
@@ -100,6 +105,13 @@ class Libbpf:
     def version(self) -> str:
         return str(self.c.libbpf_version_string().decode())
 
+    def programs(self, handle: c_void_p) -> Iterator[tuple[str, c_void_p]]:
+        """Those of an object that libbpf has opened, by name."""
+        return _each(handle, self.c.bpf_object__next_program, self.c.bpf_program__name)
+
+    def maps(self, handle: c_void_p) -> Iterator[tuple[str, c_void_p]]:
+        return _each(handle, self.c.bpf_object__next_map, self.c.bpf_map__name)
+
     def prog_load(
         self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str = "GPL", *, logged: bool = False
     ) -> tuple[int, int, str]:
@@ -108,20 +120,18 @@ class Libbpf:
         The log costs a refused program a second load, unless it is `logged` at once: that makes a successful load
         several times slower.
         """
-        opts.attempts = 5
         fd, log = -1, ""
         if not logged:
-            fd, log = self._load(prog_type, insns, opts, license_, level=0)
+            fd, log = self.load(prog_type, insns, opts, license_, level=0, attempts=5)
         if fd < 0:
-            fd, log = self._load(prog_type, insns, opts, license_, level=1)
+            fd, log = self.load(prog_type, insns, opts, license_, level=1, attempts=5)
         return (fd, 0, "") if fd >= 0 else (-1, -fd, log)
 
     def verified(self, prog_type: int, insns: bytes, opts: LoadOpts) -> tuple[int, str]:
         """The errno with which the verifier refuses a small program, and its log, asked for at once; 0: it does not."""
-        opts.attempts = 1
-        fd, log = self._load(prog_type, insns, opts, "GPL", level=1, size=SHORT_LOG_BYTES)
+        fd, log = self.load(prog_type, insns, opts, "GPL", level=1, size=SHORT_LOG_BYTES)
         if fd == -errno.ENOSPC:
-            fd, log = self._load(prog_type, insns, opts, "GPL", level=1)
+            fd, log = self.load(prog_type, insns, opts, "GPL", level=1)
         if fd < 0:
             return -fd, log
         os.close(fd)
@@ -129,22 +139,20 @@ class Libbpf:
 
     def accepts(self, prog_type: int, insns: bytes, opts: LoadOpts) -> bool:
         """Does the verifier accept a program? Without a log, which is most of the time that a small program takes."""
-        opts.attempts = 1
-        fd, _ = self._load(prog_type, insns, opts, "GPL", level=0)
+        fd, _ = self.load(prog_type, insns, opts, "GPL", level=0)
         if fd >= 0:
             os.close(fd)
         return fd >= 0
 
-    def prog_load_verbose(self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str) -> tuple[int, str]:
-        """File descriptor or negative errno, and the log with every state, also of a program that was taken."""
-        opts.attempts = 1
-        return self._load(prog_type, insns, opts, license_, level=2)
+    def load(
+        self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str,
+        *, level: int, size: int = LOG_BYTES, attempts: int = 1,
+    ) -> tuple[int, str]:  # fmt: skip
+        """File descriptor or negative errno, and the log; with level 0 and no buffer libbpf asks the kernel once.
 
-    def _load(
-        self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str, *, level: int, size: int = LOG_BYTES
-    ) -> tuple[int, str]:
-        """File descriptor or negative errno, and the log; with level 0 and no buffer libbpf asks the kernel once."""
-        opts.sz = ctypes.sizeof(LoadOpts)
+        With level 2 the log has every state, also of a program that was taken.
+        """
+        opts.sz, opts.attempts = ctypes.sizeof(LoadOpts), attempts
         if level:
             ctypes.memset(self._log, 0, 1)
             opts.log_level, opts.log_size, opts.log_buf = level, size, self._log
@@ -212,6 +220,14 @@ class Libbpf:
             else:
                 os.close(fd)
         return found
+
+
+def _each(
+    handle: c_void_p, following: Callable[[c_void_p, c_void_p], int | None], name: Callable[[c_void_p], bytes]
+) -> Iterator[tuple[str, c_void_p]]:
+    found = c_void_p(None)
+    while (found := c_void_p(following(handle, found))).value:
+        yield name(found).decode("utf-8", "replace"), found
 
 
 def errno_name(number: int) -> str:

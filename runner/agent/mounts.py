@@ -13,11 +13,7 @@ import ctypes
 import os
 import resource
 
-from .guest import Sysctls, no_modprobe
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from .guest import LIBC, Sysctls, checked, no_modprobe
 
 CONFIG = "/run/key/config"  # the kernel's; KEYS_IN_GUEST of runner/guest/command.py
 NETWORK = "/run/key/network"  # there when the guest may use its network
@@ -31,27 +27,19 @@ FILE_SYSTEMS = {
 READ_ONLY, BIND, _WITH_ALL_BELOW = 1, 4096, 16384  # MS_RDONLY, MS_BIND, MS_REC
 
 
-def prepare() -> dict[str, str]:
-    """Mount everything; returns why each thing could not be had. Call it once: it may change this process' root."""
-    failed = {}
-    for what, step in _steps():
+def prepare() -> None:
+    """Mount what can be mounted, and allow memory to be locked. Call it once: it may change this process' root."""
+    there = set(_mounted())
+    mounting = [lambda path=path: mount_known(path) for path in FILE_SYSTEMS if path not in there]
+    for step in (*mounting, _allow_locked_memory, _show_config):
         try:
             step()
-        except (OSError, ValueError) as error:  # the latter of setrlimit
-            failed[what] = str(error)
-    return failed
+        except (OSError, ValueError):  # the latter of setrlimit
+            continue
 
 
-def _steps() -> Iterator[tuple[str, Callable[[], None]]]:
-    there = set(_mounted())
-    for path in (path for path in FILE_SYSTEMS if path not in there):
-        yield path, _mounting(path)
-    yield "locked memory", lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
-    yield _BOOT, _show_config
-
-
-def _mounting(path: str) -> Callable[[], None]:
-    return lambda: mount_known(path)
+def _allow_locked_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
 
 
 def mount_known(path: str) -> None:
@@ -114,7 +102,5 @@ def overlay(below: str, target: str, layers: str) -> None:
 
 def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
     """mount(2). Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
     words = (os.fsencode(it) or None for it in (source, target, kind))
-    if libc.mount(*words, ctypes.c_ulong(flags), options.encode() or None) < 0:
-        raise OSError(ctypes.get_errno(), f"mounting {target}: {os.strerror(ctypes.get_errno())}")
+    checked(LIBC.mount(*words, ctypes.c_ulong(flags), options.encode() or None), f"mounting {target}")

@@ -11,18 +11,17 @@ import re
 from fnmatch import fnmatchcase
 
 from . import NoAnswer, bounded
-from .guest import Memory
+from .cgroups import Memory
 from .libbpf import errno_name
-from .progtypes import PROG_TYPES
-from .structs import DEV_BOUND_ONLY, LoadOpts
+from .structs import DEV_BOUND_ONLY, PROG_TYPES, LoadOpts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any, NotRequired, TypedDict, TypeVar
 
-    from .attach import Attacher
     from .libbpf import Libbpf
+    from .objects import Attacher
 
     class Wanted(TypedDict):
         """Body of runner/probes/objects."""
@@ -108,9 +107,8 @@ class File:
         self._handle = ctypes.c_void_p(self._c.bpf_object__open_file(path.encode(), None))
         if not self._handle:
             raise libbpf.error(f"opening {os.path.basename(path)}")
-        self._programs = dict(self._each("program"))
-        self._maps = dict(self._each("map"))
-        self._operations = [it for it in self._maps.values() if self._c.bpf_map__type(it) == _STRUCT_OPS_MAP]
+        self._programs, self._maps = dict(libbpf.programs(self._handle)), dict(libbpf.maps(self._handle))
+        self._operations = {name: it for name, it in self._maps.items() if self._c.bpf_map__type(it) == _STRUCT_OPS_MAP}
         self._whole = True  # no struct_ops has lost a program
         self._log = ctypes.create_string_buffer(1)
         for name, program in self._programs.items():
@@ -162,12 +160,6 @@ class File:
             self._inner.append(fd)
             if refused := self._c.bpf_map__set_inner_map_fd(handle, fd):
                 raise NoAnswer(f"map {name} takes no inner map: {errno_name(-refused)}")
-
-    def _each(self, what: str) -> Iterator[tuple[str, ctypes.c_void_p]]:
-        found = ctypes.c_void_p(None)
-        following, name = getattr(self._c, f"bpf_object__next_{what}"), getattr(self._c, f"bpf_{what}__name")
-        while (found := ctypes.c_void_p(following(self._handle, found))).value:
-            yield name(found).decode("utf-8", "replace"), found
 
     @property
     def programs(self) -> dict[str, str]:
@@ -246,7 +238,7 @@ class File:
     def _take_out(self, programs: set[int | None]) -> None:
         """Leave out what struct_ops refer to: libbpf would load it with their map. A map has handles until then."""
         size = ctypes.c_size_t()
-        for handle in self._operations:
+        for handle in self._operations.values():
             value = self._c.bpf_map__initial_value(handle, ctypes.byref(size))
             words = (ctypes.c_uint64 * (size.value // 8)).from_address(value or ctypes.addressof(size))
             for place, word in enumerate(words if value else ()):
@@ -270,7 +262,7 @@ class File:
     def _culprit(self, words: str, programs: list[str], without: set[str]) -> str:
         """The last program or map that libbpf names. Empty where it names none, or none that was asked for."""
         found = [(it.start(), it[1]) for it in _PROGRAM.finditer(words) if it[1] in programs]
-        only = self._name_of(self._operations[0]) if len(self._operations) == 1 else ""
+        only = next(iter(self._operations)) if len(self._operations) == 1 else ""
         maps = [(it.start(), MAP + (it[1] or it[2] or only)) for it in _MAP.finditer(words)]
         found += [(at, name) for at, name in maps if name not in without and name.removeprefix(MAP) in self._maps]
         return max(found, default=(0, ""))[1]
@@ -279,9 +271,6 @@ class File:
         """The instructions of a program as libbpf gave it to the kernel, and how it is attached."""
         word = self._c.libbpf_bpf_attach_type_str(self._c.bpf_program__expected_attach_type(program))
         return {"prog_insns": self._c.bpf_program__insn_cnt(program), "attach_type": word.decode() if word else ""}
-
-    def _name_of(self, handle: ctypes.c_void_p) -> str:
-        return next(name for name, each in self._maps.items() if each is handle)
 
     def _sizes(self, program: ctypes.c_void_p) -> Answer:
         """The sizes of a loaded program in bytes; struct bpf_prog_info begins with type, id, tag, and these."""
@@ -296,8 +285,8 @@ class File:
         if not name.startswith(MAP):
             program = self._programs[name]
             return self._attacher.program(program, self._type(program), self._bound.get(name, ""))
-        handle = self._maps[name.removeprefix(MAP)]
-        return self._attacher.operations(handle) if handle in self._operations and self._whole else {}
+        handle = self._operations.get(name.removeprefix(MAP))
+        return self._attacher.operations(handle) if handle and self._whole else {}
 
     def supports(self, name: str) -> Answer:
         """`supported`: does the kernel have the type of this program or map at all? Without it: it cannot be told."""

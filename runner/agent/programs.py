@@ -11,17 +11,16 @@ is loaded by us later, alone, so that each program has its own answer.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from sys import byteorder
 
 from . import NoAnswer
 from .btf import BtfError
 from .claimobject import Object
-from .corebtf import CoreBtf
-from .externs import TYPES, Externs, names_in
+from .externs import TYPES, CoreBtf, Externs, names_in
 from .libbpf import PREPARE_LOAD, Libbpf, LibbpfError
-from .progtypes import PROG_TYPES
-from .structs import CALL, KFUNC_CALL, RETURN, HandlerOpts, LoadOpts, OpenOpts, instruction
+from .structs import CALL, KFUNC_CALL, PROG_TYPES, RETURN, HandlerOpts, LoadOpts, MapOpts, OpenOpts, instruction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +28,10 @@ if TYPE_CHECKING:
 
     Key = tuple[str, tuple[tuple[str, int], ...]]  # an object's name, and its constants
 
-_SLEEPABLE, _HAS_FRAGS = 1 << 4, 1 << 5  # BPF_F_*
-_SECTIONS = (("tc", 0), ("xdp", 0), ("xdp.frags", _HAS_FRAGS), ("syscall", _SLEEPABLE))  # with their flags
-
+PREFIX = "tagged_"  # the map tagged_TAG of an object
+_ARRAY = 2  # BPF_MAP_TYPE_ARRAY
+_HAS_FRAGS = 1 << 5  # BPF_F_XDP_HAS_FRAGS
+_SECTIONS = {"tc": 0, "xdp": 0, "xdp.frags": _HAS_FRAGS, "syscall": 0}  # with flags besides those of their types
 
 _KFUNC_CALL = instruction(CALL, 0, KFUNC_CALL, 0, 0)[:2]
 
@@ -97,11 +97,11 @@ class Loader:
         self._expected: dict[Key, set[str]] = {}  # programs
         self._unopened: dict[str, Object] = {}  # what was looked into, and is not loaded yet
         self._prepare = PREPARE_LOAD(self._on_prepare)  # must outlive every load
-        for section, flags in _SECTIONS:
-            opts = HandlerOpts(sz=ctypes.sizeof(HandlerOpts), cookie=flags)
+        for section, flags in _SECTIONS.items():
+            row = PROG_TYPES[section.partition(".")[0]]
+            opts = HandlerOpts(sz=ctypes.sizeof(HandlerOpts), cookie=row.flags | flags)
             opts.prog_prepare_load_fn = ctypes.cast(self._prepare, ctypes.c_void_p)
-            number = PROG_TYPES[section.partition(".")[0]].number
-            if libbpf.c.libbpf_register_prog_handler(section.encode(), number, 0, ctypes.byref(opts)) < 0:
+            if libbpf.c.libbpf_register_prog_handler(section.encode(), row.number, 0, ctypes.byref(opts)) < 0:
                 raise libbpf.error("libbpf_register_prog_handler")
 
     def _on_prepare(self, program: int, opts: ctypes._Pointer[LoadOpts], cookie: int) -> int:
@@ -160,7 +160,7 @@ class Loader:
         if key in self._expected:
             opened.leave_out_all_but(self._expected[key])
         opened.set_constants(constants)
-        opened.set_tagged_maps()
+        self._set_tagged_maps(opened)
         self._taken, self._functions = {}, self._externs.of(opened.btf)
         if libbpf.c.bpf_object__load(handle) < 0:
             raise libbpf.error(f"relocating {name}.bpf.o")
@@ -173,3 +173,51 @@ class Loader:
         if not handle:
             raise self._libbpf.error(f"opening {os.path.basename(path)}")
         return Object(self._libbpf, handle, path)
+
+    def _set_tagged_maps(self, opened: Object) -> None:
+        """Make the maps called tagged_TAG."""
+        for name, handle in self._libbpf.maps(opened.handle):
+            if name.startswith(PREFIX):
+                fd, words = tagged_map(self._libbpf, name.removeprefix(PREFIX))
+                opened.words += words
+                if self._libbpf.c.bpf_map__reuse_fd(handle, fd) < 0:
+                    raise self._libbpf.error(f"the map {name}")
+                os.close(fd)  # libbpf has its own
+
+
+def tagged_btf(libbpf: Libbpf, tag: str) -> ctypes.c_void_p:
+    """A key (type 1), and a structure (type 5) with a tagged pointer, `kptr` or its like, to a struct nf_conn.
+
+    clang writes BTF type tags from version 15 on only: an object of an older one could not ask for such a map.
+    """
+    c, four, eight = libbpf.c, ctypes.c_size_t(4), ctypes.c_uint32(8)
+    btf = ctypes.c_void_p(c.btf__new_empty())
+    c.btf__add_int(btf, b"u32", four, 0)
+    c.btf__add_struct(btf, b"nf_conn", eight)
+    c.btf__add_type_tag(btf, tag.encode(), 2)
+    c.btf__add_ptr(btf, 3)
+    c.btf__add_struct(btf, b"kept", eight)
+    c.btf__add_field(btf, b"entry", 4, 0, 0)
+    return btf
+
+
+def tagged_map(libbpf: Libbpf, tag: str) -> tuple[int, str]:
+    """A map of one such pointer: its file descriptor, and what the kernel did not take. Raises LibbpfError.
+
+    A kernel may refuse the whole BTF for a pointer that no map may hold; then, as libbpf does, the map is made without.
+    """
+    btf, size, words = tagged_btf(libbpf, tag), ctypes.c_uint32(), ""
+    raw = ctypes.c_void_p(libbpf.c.btf__raw_data(btf, ctypes.byref(size)))
+    opts = MapOpts(sz=ctypes.sizeof(MapOpts), btf_key_type_id=1, btf_value_type_id=5)
+    btf_fd = int(libbpf.c.bpf_btf_load(raw, ctypes.c_size_t(size.value), None))
+    if btf_fd == -errno.ENOENT:
+        words = f"no BTF with the type tag {tag}: ENOENT\n"
+        opts = MapOpts(sz=ctypes.sizeof(MapOpts))
+    elif btf_fd < 0:
+        raise libbpf.error(f"BTF with the type tag {tag}")
+    else:
+        opts.btf_fd = btf_fd
+    fd = int(libbpf.c.bpf_map_create(_ARRAY, (PREFIX + tag)[:15].encode(), 4, 8, 1, ctypes.byref(opts)))
+    if fd < 0:
+        raise libbpf.error(f"a map with the type tag {tag}")
+    return fd, words

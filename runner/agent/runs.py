@@ -14,9 +14,9 @@ import time
 from itertools import combinations
 from sys import byteorder
 
-from . import NoAnswer
+from . import NoAnswer, encode, scan
 from .calls import AREA, CURRENT_TASK, RESULT, VALUE
-from .fastjson import encode, scan
+from .guest import try_write
 from .libbpf import PACKET, errno_name
 
 TYPE_CHECKING = False
@@ -253,23 +253,14 @@ def _kept(names: Mapping[str, int], before: list[str], lines: Callable[[], list[
     """Of what grew, that which does not shrink again: the program is gone, and what the kernel frees later is."""
     end = time.monotonic() + _REST_S
     while names:
-        for name in names:
-            _shrink(name)
+        for name in names:  # let the kernel give up what is free in a slab: KASAN holds on to much of it
+            try_write(f"/sys/kernel/slab/{name}/shrink", "1")
         grew = _growth(before, lines(), _SURE)
         names = {name: by for name, by in grew.items() if name in names}
         if time.monotonic() > end:
             break
         time.sleep(_STEP_S)
     return dict(names)
-
-
-def _shrink(name: str) -> None:
-    """Let the kernel give up what is free in a slab: KASAN holds on to much of it."""
-    try:
-        with open(f"/sys/kernel/slab/{name}/shrink", "w", encoding="ascii") as file:
-            file.write("1")
-    except OSError:
-        pass
 
 
 def _growth(before: list[str], after: list[str], runs: int) -> dict[str, int]:

@@ -93,7 +93,7 @@ class Network:
             failed, _ = self._libbpf.test_run(first, b"")
             if failed:
                 raise NoAnswer(f"{wanted['prepare']} did not run: {os.strerror(failed)}")
-        packet = _bytes(wanted["packet"])
+        packet = (bytes.fromhex(wanted["packet"]["hex"]) or PACKET).ljust(wanted["packet"]["size"], b"\0")
         if wanted["wire"]:
             return {"run_errno": 0, "fields": self._carried(wanted["wire"], packet, program, fd, found)}
         if program.startswith("syscall_"):
@@ -183,8 +183,3 @@ def _give(words: str) -> None:
 
     command, _, rest = words.partition(" ")
     COMMANDS[command](rest)
-
-
-def _bytes(packet: Packet) -> bytes:
-    content = bytes.fromhex(packet["hex"]) or PACKET
-    return content.ljust(packet["size"], b"\0")

@@ -16,7 +16,6 @@ by a child: what becomes of it is told here, and the next one starts from the sa
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
@@ -26,7 +25,7 @@ import sys
 import time
 
 from .__main__ import Ready
-from .guest import load_modules, read
+from .guest import LIBC, load_modules, read, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,16 +41,16 @@ _TRIES = 500
 _BLOCK = 1 << 16
 
 
-def open_port(name: str = PORT) -> int:
+def open_port() -> int:
     """Raises OSError when the machine has no such port. The driver may be a module, and learns names a bit later."""
     if not os.path.isdir(_PORTS):
         load_modules(["virtio_console"])
     for _ in range(_TRIES):
         for port in sorted(os.listdir(_PORTS)):
-            if read(os.path.join(_PORTS, port, "name")) == name:
+            if read(os.path.join(_PORTS, port, "name")) == PORT:
                 return os.open(f"/dev/{port}", os.O_RDWR | os.O_CLOEXEC)
         time.sleep(_PAUSE_S)
-    raise OSError(f"no port {name}")
+    raise OSError(f"no port {PORT}")
 
 
 class Served:
@@ -105,20 +104,7 @@ class Served:
 
     def _run(self, request: dict[str, Any]) -> None:
         feed = self._take(request["stdin"])
-        given = os.memfd_create("stdin")
-        os.write(given, feed)
-        os.lseek(given, 0, os.SEEK_SET)
-        output, write_end = os.pipe()
-        ends = [(os.POSIX_SPAWN_DUP2, end, fd) for fd, end in enumerate((given, write_end, write_end))]
-        words = ["sh", "-c", request["command"]]
-        child = os.posix_spawn("/bin/sh", words, dict(os.environ), file_actions=ends)
-        os.close(given)
-        os.close(write_end)
-        said = b""
-        while chunk := os.read(output, _BLOCK):
-            said += chunk
-        os.close(output)
-        self.done(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said)
+        self.done(*spawn("/bin/sh", ["sh", "-c", request["command"]], dict(os.environ), feed))
 
     def _wake(self, request: dict[str, Any]) -> None:
         time.clock_settime_ns(time.CLOCK_REALTIME, request["now_ns"])
@@ -160,7 +146,7 @@ def program_timers() -> None:
     QEMU loses what riscv64's timer and powerpc's decrementer wait for (vmstate_riscv_mtimer has no timers), and a
     kernel programs a timer again only for what is due before that: after a start nothing that sleeps may ever wake.
     """
-    sleep = ctypes.CDLL(None).clock_nanosleep
+    sleep = LIBC.clock_nanosleep
     due = struct.pack("qq", 0, 1)  # the first nanosecond after the boot: before all else that is due
     processors = os.sched_getaffinity(0)
     for processor in processors:

@@ -43,15 +43,15 @@ import ctypes, json, os
 from agent.boundaries import Sweep
 from agent.kernelbtf import KernelBtf
 from agent.libbpf import Libbpf
-from agent.progtypes import PROG_TYPES, load_opts
 from agent.references import references
 from agent.runs import Runs
+from agent.structs import PROG_TYPES
 
 libbpf = Libbpf()
 btf = KernelBtf(libbpf)
 tc = PROG_TYPES["tc"]
 counted = references(btf)
-runs = Runs(libbpf, Sweep(libbpf, {}, tc.number, load_opts(tc, btf.vmlinux), {}), counted)
+runs = Runs(libbpf, Sweep(libbpf, {}, tc.number, btf.load_opts(tc), {}), counted)
 assert not runs.impossible()
 objects = runs.held_by_task()
 

@@ -12,8 +12,8 @@ from typing import Literal
 import pytest
 
 from runner.agent.btf import FUNC, STRUCT, Btf
-from runner.agent.corebtf import CoreBtf
-from runner.agent.externs import POISON, TYPES, Externs, alike, names_in
+from runner.agent.claimobject import slot_of
+from runner.agent.externs import POISON, TYPES, CoreBtf, Externs, alike, names_in
 from runner.agent.kernelbtf import Kfunc
 from runner.agent.libbpf import Libbpf
 from runner.agent.structs import instruction
@@ -178,7 +178,7 @@ def test_structures_are_copied_for_relocations(folder: Path, tmp_path: Path) -> 
         made.add(Kernel(btf), ["outer", "nowhere"])  # type: ignore[arg-type]
     copy = Btf.of_file(Libbpf(), made.path)
     for path in (["inner", "d"], ["list", "2", "a"], ["three"]):
-        offsets = [it.slot(0, it.find("outer", STRUCT) or 0, path).offset for it in (btf, copy)]
+        offsets = [slot_of(it, 0, it.find("outer", STRUCT) or 0, path).offset for it in (btf, copy)]
         assert offsets[0] == offsets[1]
     assert [*copy.members(copy.find("outer", STRUCT) or 0)][-1][2:] == [*btf.members(btf.find("outer", STRUCT) or 0)][
         -1

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.agent.btf import BtfError, Slot
-from runner.agent.claimobject import Object, number, store
+from runner.agent.btf import BtfError
+from runner.agent.claimobject import Object, Slot, number, store
 from runner.agent.libbpf import Libbpf
 from runner.agent.traffic import FIELDS
 from runner.model.deadline import Deadline

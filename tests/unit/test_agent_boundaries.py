@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.agent.assemble import Assembler
 from runner.agent.boundaries import _end
 from runner.agent.btf import DECL_TAG, FUNC, FUNC_PROTO, INT, PTR, STRUCT
-from runner.agent.calls import AREA, VALUE
+from runner.agent.calls import AREA, VALUE, Assembler
 from runner.agent.derive import Call, Calls
 from runner.agent.kernelbtf import KernelBtf
 from runner.agent.libbpf import Libbpf

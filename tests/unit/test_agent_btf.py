@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.agent.btf import ARRAY, DATASEC, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TYPE_TAG, VAR, Btf, BtfError, sections
-from runner.agent.claimobject import PREFIX, tagged_btf
+from runner.agent.claimobject import slot_of
 from runner.agent.libbpf import Libbpf, LibbpfError
+from runner.agent.programs import PREFIX, tagged_btf
 from tests.samples import ROOT
 
 LIBBPF = Libbpf()
@@ -67,9 +68,9 @@ def test_variables_and_members() -> None:
 
 def test_slots() -> None:
     btf = parsed(blob())
-    signed = btf.slot(16, 5, ["netns_id"])
+    signed = slot_of(btf, 16, 5, ["netns_id"])
     assert (signed.offset, signed.size, signed.signed) == (20, 4, True)
-    element = btf.slot(16, 5, ["values", "2"])
+    element = slot_of(btf, 16, 5, ["values", "2"])
     assert (element.offset, element.size, element.signed) == (26, 1, False)
 
 
@@ -85,7 +86,7 @@ def test_slots() -> None:
 )
 def test_no_such_slot(path: list[str], words: str) -> None:
     with pytest.raises(BtfError, match=words):
-        parsed(blob()).slot(0, 5, path)
+        slot_of(parsed(blob()), 0, 5, path)
 
 
 def test_split_btf_continues_its_base() -> None:

@@ -13,10 +13,9 @@ import pytest
 
 from runner.agent import NoAnswer, census
 from runner.agent.btf import Btf
-from runner.agent.census import KernelCensus, Prober, program
+from runner.agent.census import Prober, program
 from runner.agent.kernelbtf import Kfunc
-from runner.agent.progtypes import PROG_TYPES
-from runner.agent.structs import LoadOpts, instruction
+from runner.agent.structs import PROG_TYPES, LoadOpts, instruction
 from runner.model import Answer as CellAnswer
 from runner.model import CellResult, Outcome, ProgType
 from runner.probes.census.answers import taken
@@ -27,26 +26,35 @@ NAMES = ("bpf_a", "bpf_b")
 REFUSED = "calling kernel function is not allowed\n"
 
 
-class FakeCensus(KernelCensus):
-    """Every kfunc is refused; `untestable` as told."""
+class FakeBtf:
+    """Has NAMES, and all types of programs."""
 
-    def __init__(self, why: str = "") -> None:
-        self.kfuncs = {name: Kfunc(name, "vmlinux", NO_BTF, 1, 0) for name in NAMES}
-        for kfunc in self.kfuncs.values():
+    def kfuncs(self, names: frozenset[str]) -> dict[str, Kfunc]:
+        found = {name: Kfunc(name, "vmlinux", NO_BTF, 1, 0) for name in NAMES}
+        for kfunc in found.values():
             kfunc.tags = ("bpf_kfunc",)
-        self.missing = ["bpf_gone"]
+        return found
+
+    def load_opts(self, prog_type: object) -> LoadOpts:
+        return LoadOpts()
+
+
+class Refusing:
+    """Refuses every kfunc; `unloadable` as told."""
+
+    def __init__(self, why: str) -> None:
         self._why = why
 
-    def untestable(self, prog_type: str) -> str:
+    def unloadable(self, prog_type: int, opts: LoadOpts) -> str:
         return self._why
 
-    def ask(self, kfunc: Kfunc, prog_type: str) -> dict[str, object]:
-        return {"load_errno": 13, "log": REFUSED}
+    def verified(self, prog_type: int, insns: bytes, opts: LoadOpts) -> tuple[int, str]:
+        return 13, REFUSED
 
 
 def prober(monkeypatch: pytest.MonkeyPatch, why: str = "") -> Prober:
-    monkeypatch.setattr(census, "KernelCensus", lambda libbpf, names: FakeCensus(why))
-    return Prober(None, "")  # type: ignore[arg-type]
+    monkeypatch.setattr(census, "KernelBtf", lambda libbpf: FakeBtf())
+    return Prober(Refusing(why), "")  # type: ignore[arg-type]
 
 
 def test_what_is_known_of_a_kfunc_goes_with_its_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,11 +106,15 @@ class Kernel:
         return 9
 
 
-class Asking(KernelCensus):
-    def __init__(self, kernel: Kernel) -> None:
-        self._libbpf = kernel  # type: ignore[assignment]
-        self._arena = None
-        self._opts = {"xdp": LoadOpts()}
+class Asking:
+    """Asks this kernel, with the same options each time."""
+
+    def __init__(self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(census, "KernelBtf", lambda libbpf: FakeBtf())
+        self._prober, self._opts = Prober(kernel, ""), LoadOpts()  # type: ignore[arg-type]
+
+    def ask(self) -> dict[str, object]:
+        return self._prober.answer(KFUNC, 6, self._opts)
 
 
 KFUNC = Kfunc("bpf_x", "vmlinux", NO_BTF, 7, 0)
@@ -112,7 +124,7 @@ METADATA = "metadata kfuncs require device-bound program\n"
 def test_asked_again_as_a_device_bound_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(census, "devices", lambda: [("dummy0", 2), ("eth0", 3), ("eth1", 4)])
     kernel = Kernel((22, METADATA), (95, ""), (13, "Possibly NULL pointer"))
-    answer = Asking(kernel).ask(KFUNC, "xdp")
+    answer = Asking(kernel, monkeypatch).ask()
     assert [(flags, index) for flags, index, _ in kernel.loads] == [(0, 0), (64, 2), (64, 3)]
     assert (answer["load_errno"], answer["log"]) == (22, METADATA)
     assert (answer["again"], answer["again_errno"], answer["again_log"]) == (
@@ -124,13 +136,13 @@ def test_asked_again_as_a_device_bound_program(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_a_device_there_is_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(census, "devices", list)
-    answer = Asking(Kernel((22, METADATA))).ask(KFUNC, "xdp")
+    answer = Asking(Kernel((22, METADATA)), monkeypatch).ask()
     assert "again" not in answer
 
 
-def test_asked_again_with_an_arena() -> None:
+def test_asked_again_with_an_arena(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel((22, "R1 arena pointer requires a program with an associated arena\n"), (13, REFUSED))
-    answer = Asking(kernel).ask(KFUNC, "xdp")
+    answer = Asking(kernel, monkeypatch).ask()
     assert (answer["again"], answer["again_errno"], answer["again_log"]) == ("with an arena", 13, REFUSED)
     assert kernel.loads[1][2] == instruction(0x18, 0, 1, 0, 9) + bytes(8) + program(KFUNC)
 
@@ -143,7 +155,7 @@ def test_every_program_type_of_the_host_is_known() -> None:
 def test_the_next_load_is_bound_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(census, "devices", lambda: [("dummy0", 2)])
     kernel = Kernel((22, METADATA), (13, ""), (13, ""))
-    asking = Asking(kernel)
+    asking = Asking(kernel, monkeypatch)
     for _ in range(2):
-        asking.ask(KFUNC, "xdp")
+        asking.ask()
     assert [(flags, index) for flags, index, _ in kernel.loads] == [(0, 0), (64, 2), (0, 0)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runner.agent.guest import Memory
+from runner.agent.cgroups import Memory
 
 
 def test_memory_is_that_of_a_cgroup_of_its_own(tmp_path: Path) -> None:

@@ -98,8 +98,8 @@ def test_structures_and_strings(libbpf: Libbpf, folder: Path) -> None:
     vmlinux = KernelBtf(libbpf, str(folder)).vmlinux
     assert vmlinux.find("sk_buff", STRUCT) == 2
     assert vmlinux.find("bpf_one", STRUCT) is vmlinux.find("sk_buff", FUNC) is None
-    assert vmlinux.has_string("bpf_fastcall")
-    assert not vmlinux.has_string("fastcall")
+    assert vmlinux.offsets("bpf_fastcall")
+    assert not vmlinux.offsets("fastcall")
 
 
 def test_a_tag_of_something_else_is_no_kfunc(libbpf: Libbpf, tmp_path: Path) -> None:

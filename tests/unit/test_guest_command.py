@@ -12,7 +12,7 @@ from typing import get_args
 
 import pytest
 
-from runner.agent import container
+from runner.agent.surroundings import CONTAINER_SERIAL
 from runner.errors import InfraError
 from runner.guest.accel import assign
 from runner.guest.command import vng_argv
@@ -147,7 +147,7 @@ def test_a_container_image_is_a_disk_that_the_agent_finds_by_its_serial() -> Non
     image = plain.image.model_copy(update={"container": PurePosixPath("/cache/containers/c/disk.ext2")})
     options = qemu_options(replace(plain, image=image))
     drive = options.index("if=none,id=container,format=raw,readonly=on,file=/cache/containers/c/disk.ext2")
-    assert options[drive + 2] == f"virtio-blk-pci,drive=container,serial={container._SERIAL}"
+    assert options[drive + 2] == f"virtio-blk-pci,drive=container,serial={CONTAINER_SERIAL}"
     assert "container" not in " ".join(qemu_options(plain))
 
 
