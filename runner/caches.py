@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import platformdirs
 
@@ -25,17 +26,13 @@ MAX_BYTES = 8 << 30  # of what is kept of one kind, as long as nobody deletes it
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/=:+-]+")
 
 
-class CacheEntry(Protocol):
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
     """What a cache keeps for as long as there is room."""
 
-    @property
-    def key(self) -> str: ...
-
-    @property
-    def used_s(self) -> float: ...  # when it was last used, since the epoch
-
-    @property
-    def size_bytes(self) -> int: ...
+    key: str
+    used_s: float  # when it was last used, since the epoch
+    size_bytes: int  # what it takes on the disk
 
 
 _Entry = TypeVar("_Entry", bound=CacheEntry)

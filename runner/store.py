@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 import filelock
 from pydantic import Field, ValidationError
 
-from runner.caches import disk_fault
+from runner.caches import CacheEntry, disk_fault
 from runner.errors import InfraError
 from runner.model import Plain, Sha256
 from runner.model.deadline import Deadline
@@ -62,13 +62,10 @@ class StoredTree:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """What is known of an entry without reading its files."""
+class StoredEntry(CacheEntry):
+    """What is known of an entry without reading its files. To be made is to be used."""
 
-    key: str
     tree: Path
-    used_s: float  # when it was last made or marked as used, since the epoch
-    size_bytes: int
 
 
 def key_of(**parts: object) -> str:
@@ -113,7 +110,7 @@ class Store:
             with suppress(OSError):  # removed meanwhile
                 used_s = path.stat().st_mtime
                 if not key.startswith(MAKING) and (sealed := self.sealed(key)):
-                    yield StoredEntry(key, sealed.tree, used_s, sum(it.size_bytes for it in sealed.files.values()))
+                    yield StoredEntry(key, used_s, sum(it.size_bytes for it in sealed.files.values()), sealed.tree)
 
     def mark_used(self, key: str) -> None:
         """The entry counts as used now."""

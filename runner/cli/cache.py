@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from runner.caches import MAX_BYTES, cache_root, outgrown
+from runner.caches import MAX_BYTES, CacheEntry, cache_root, outgrown
 from runner.cli.options import Shown, command, emit, group
 from runner.guest.snapshots import SNAPSHOTS, Snapshots
 from runner.images.bootfiles import boot_files
@@ -31,15 +31,12 @@ _OF = {"snapshot": "cell", "boot files": "release", "container": "image"}  # kin
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(CacheEntry):
     """A snapshot, the boot files of a kernel, or a container image."""
 
     kind: str
     name: str
-    key: str
-    size_bytes: int
     made: datetime
-    used_s: float
     remove: Callable[[str], None]
 
 
@@ -48,11 +45,11 @@ def _kept() -> Iterator[_Kept]:
     cache = cache_root()
     snapshots = Snapshots(cache / SNAPSHOTS)
     for kind, store in (("boot files", boot_files(cache)), ("container", containers(cache))):
-        for it in store.kept():
-            made = datetime.fromtimestamp(it.made_s, UTC)
-            yield _Kept(kind, it.name, it.key, it.size_bytes, made, it.used_s, store.remove)
+        for it in store:
+            made = datetime.fromtimestamp(it.tree.stat().st_mtime, UTC)
+            yield _Kept(it.key, it.used_s, it.size_bytes, kind, store.name_of(it.tree), made, store.remove)
     for one in snapshots:
-        yield _Kept("snapshot", one.about.name, one.key, one.size_bytes, one.about.made, one.used_s, snapshots.remove)
+        yield _Kept(one.key, one.used_s, one.size_bytes, "snapshot", one.about.name, one.about.made, snapshots.remove)
 
 
 @command(app, "list", "cache list")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from runner.caches import MAX_BYTES, outgrown
+from runner.caches import MAX_BYTES, CacheEntry, outgrown
 from runner.model import Plain, Sha256
 from runner.process import own_folder
 from runner.store import MAKING, file_sha256, remove_entry, sync
@@ -47,14 +47,11 @@ class SnapshotFacts(Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One that is complete."""
+class Snapshot(CacheEntry):
+    """One that is complete. Its memory has holes, which take nothing on the disk."""
 
-    key: str
     folder: Path
     about: SnapshotFacts
-    used_s: float  # when it was last used, since the epoch
-    size_bytes: int  # what it takes on the disk: its memory has holes
 
     @property
     def ram(self) -> Path:
@@ -96,7 +93,7 @@ class Snapshots:
         try:
             about = SnapshotFacts.model_validate_json((folder / "about.json").read_bytes())
             size = sum(file.stat().st_blocks * 512 for file in folder.iterdir())
-            return Snapshot(key, folder, about, (folder / "about.json").stat().st_mtime, size)
+            return Snapshot(key, (folder / "about.json").stat().st_mtime, size, folder, about)
         except (OSError, ValidationError):
             return None
 

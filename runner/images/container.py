@@ -16,7 +16,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from runner.caches import MAX_BYTES, need_space, not_cached, outgrown
@@ -27,7 +27,7 @@ from runner.kernels.registry import LARGEST, ContainerImage
 from runner.model import ImagePin
 from runner.model.deadline import Deadline
 from runner.process import run
-from runner.store import Store, StoredTree, key_of
+from runner.store import Store, StoredEntry, StoredTree, key_of
 from runner.text import plain
 
 DISK = PurePosixPath("disk.ext2")  # in its entry
@@ -38,39 +38,27 @@ _BLOCK = 4096
 _LARGEST_ENVIRONMENT = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class KeptDisks:
-    """Those of one kernel, or of one image."""
-
-    key: str
-    name: str  # for people
-    made_s: float
-    used_s: float  # last, by a boot or by a start from a snapshot
-    size_bytes: int
-
-
 class DiskStore(Store):
     """Disks that the cache keeps for as long as there is room: boot files of kernels, and container images."""
 
     def __init__(self, cache: Path, folder: str, name_of: Callable[[Path], str]) -> None:
         super().__init__(cache / folder)
         self._snapshots = cache / SNAPSHOTS
-        self._name_of = name_of
+        self.name_of = name_of  # for people, by the tree of an entry
 
-    def kept(self) -> Iterator[KeptDisks]:
-        """All of them. A snapshot needs those that its guest was booted with: it opens the same disks."""
+    def __iter__(self) -> Iterator[StoredEntry]:
+        """A snapshot needs the disks that its guest was booted with, and opens them: they are used by a start of it."""
         started = [(it.used_s, " ".join(it.about.argv)) for it in Snapshots(self._snapshots)]
-        for it in self:
+        for it in super().__iter__():
             used_s = max((used_s for used_s, words in started if it.key in words), default=0)
-            made_s = it.tree.stat().st_mtime
-            yield KeptDisks(it.key, self._name_of(it.tree), made_s, max(it.used_s, used_s), it.size_bytes)
+            yield replace(it, used_s=max(it.used_s, used_s))
 
     def ensure_kept(self, key: str, make: Callable[[Path], None], *, deadline: Deadline) -> StoredTree:
         """The entry, used now; made where there is none, and then others are removed for which there is no room."""
         new = not self.has(key)
         entry = self.ensure(key, make, deadline=deadline)
         self.mark_used(key)
-        for it in outgrown(self.kept(), MAX_BYTES, spare=key) if new else ():
+        for it in outgrown(self, MAX_BYTES, spare=key) if new else ():
             self.remove(it.key)
         return entry
 
