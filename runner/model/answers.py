@@ -185,6 +185,10 @@ class CellResult(Plain):
         ran = self.outcome is Outcome.RAN and not self.cause and self.attempts == 1 and self.boots <= 1
         return ran and not (self.crashes or self.splats or self.unasked)
 
+    def of(self, kind: str) -> list[Answer]:
+        """Its answers to the probes of a kind."""
+        return [answer for answer in self.answers if answer.kind == kind]
+
     @property
     def crashed(self) -> tuple[str, ...]:
         """The probes that took the guest down."""

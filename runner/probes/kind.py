@@ -207,9 +207,8 @@ class Kind(Generic[KnownT]):
 
         No addresses, nor what a timer has left. `held` are probes whose expectation held: what they counted may differ.
         """
-        for answer in result.answers:
-            if answer.kind == self.name:
-                yield answer.probe, answer.item or "answer", answer.failed or json.dumps(answer.body, sort_keys=True)
+        for answer in result.of(self.name):
+            yield answer.probe, answer.item or "answer", answer.failed or json.dumps(answer.body, sort_keys=True)
 
     # --- how its rows are shown
 
@@ -254,9 +253,7 @@ class Kind(Generic[KnownT]):
 
     def exported(self, result: CellResult, rows: Sequence[Row]) -> list[Mapping[str, object]]:
         """Its section of an export, JSON. Fields are added, never renamed."""
-        answers = {
-            it.probe: it.model_dump(mode="json") for it in result.answers if it.kind == self.name and not it.item
-        }
+        answers = {it.probe: it.model_dump(mode="json") for it in result.of(self.name) if not it.item}
         return [
             {
                 "probe": row.probe, "subject": row.subject, "type": row.type, "state": row.state,

@@ -164,7 +164,7 @@ class _Run(Plain):
 
 def rows_of(result: CellResult) -> Iterator[Row]:
     """Of every kfunc that was asked about, and of a call that was asked about alone."""
-    answers = [it for it in result.answers if it.kind == NAME]
+    answers = result.of(NAME)
     by_probe: dict[str, dict[str, Answer]] = {it.probe: {} for it in answers}
     for answer in answers:
         by_probe[answer.probe][answer.item] = answer

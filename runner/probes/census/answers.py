@@ -75,15 +75,14 @@ def probe_of(prog_type: str) -> str:
 
 def tagged(result: CellResult) -> Iterator[tuple[str, str]]:
     """The kfuncs that the kernel's own BTF calls so, each with what holds it."""
-    for it in result.answers:
-        body = it.body
-        if it.kind == NAME and it.item and isinstance(tags := body.get("tags"), list) and TAG in tags:
-            yield it.item, str(body.get("object") or "")
+    for it in result.of(NAME):
+        if it.item and isinstance(tags := it.body.get("tags"), list) and TAG in tags:
+            yield it.item, str(it.body.get("object") or "")
 
 
 def taken(result: CellResult) -> Taken:
     """What was answered to a census."""
-    mine = [it for it in result.answers if it.kind == NAME]
+    mine = result.of(NAME)
     told = {it.item: it.body for it in mine if it.item and "object" in it.body}
     names = [it.body.get("missing") for it in mine if not it.item]
     return Taken(
@@ -97,12 +96,12 @@ def taken(result: CellResult) -> Taken:
 
 def without_kfuncs(result: CellResult) -> bool:
     """Does the kernel not know what a kfunc is?"""
-    return any(NO_CALLS in str(it.body.get("log")) for it in result.answers if it.kind == NAME and it.item)
+    return any(NO_CALLS in str(it.body.get("log")) for it in result.of(NAME) if it.item)
 
 
 def held(result: CellResult) -> frozenset[str]:
     """The names that some BTF of the kernel has. Many times faster than `taken`."""
-    return frozenset(it.item for it in result.answers if it.kind == NAME and it.item and it.body.get("object"))
+    return frozenset(it.item for it in result.of(NAME) if it.item and it.body.get("object"))
 
 
 _ABOUT = ("object", "prototype", "tags", "layouts")

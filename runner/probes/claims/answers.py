@@ -83,13 +83,12 @@ class Observation(Plain):
 
 def observations(result: CellResult) -> Mapping[str, Observation]:
     """What was answered to claims, by probe."""
-    return {answer.probe: _observation(answer) for answer in result.answers if answer.kind == NAME}
+    return {answer.probe: _observation(answer) for answer in result.of(NAME)}
 
 
 def observation(result: CellResult, probe: str) -> Observation | None:
     """What was answered to one."""
-    mine = (_observation(it) for it in result.answers if it.probe == probe and it.kind == NAME)
-    return next(mine, None)
+    return next((_observation(it) for it in result.of(NAME) if it.probe == probe), None)
 
 
 def _observation(answer: Answer) -> Observation:

@@ -153,7 +153,7 @@ class Commands(Kind[Known]):
 
     def left(self, result: CellResult) -> Mapping[str, bytes]:
         found: dict[str, bytes] = {}
-        for answer in (it for it in result.answers if it.kind == NAME):
+        for answer in result.of(NAME):
             runs, _ = runs_of(answer)
             for number, run in enumerate(runs, 1):
                 folder = answer.probe if len(runs) == 1 else f"{answer.probe}/{number}"
@@ -161,7 +161,7 @@ class Commands(Kind[Known]):
         return found
 
     def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
-        for answer in (it for it in result.answers if it.kind == NAME):
+        for answer in result.of(NAME):
             runs, why = runs_of(answer)
             yield answer.probe, "answer", why or ", ".join(f"{run.ran.ended or run.ran.status}" for run in runs)
 
@@ -171,7 +171,7 @@ class Commands(Kind[Known]):
 
     def shown(self, result: CellResult, row: Row) -> Pairs:
         probe = row.probe.partition("/")[0]
-        answer = next((it for it in result.answers if (it.kind, it.probe) == (NAME, probe)), None)
+        answer = next((it for it in result.of(NAME) if it.probe == probe), None)
         runs, _ = runs_of(answer)
         for number, run in enumerate(runs, 1):
             how = LIMITS.get(run.ran.ended) or ended_words(run.ran.status or 0)

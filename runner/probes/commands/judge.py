@@ -123,7 +123,7 @@ def _unpacked(packed: str, room: int) -> bytes | None:
 
 def rows_of(result: CellResult, mine: UserCommand) -> Iterator[Row]:
     """The command's own row comes last: its tests say more."""
-    answer = next((it for it in result.answers if (it.kind, it.probe) == (NAME, mine.id)), None)
+    answer = next((it for it in result.of(NAME) if it.probe == mine.id), None)
     if crash := next((it for it in result.crashes if it.probe == mine.id), None):
         cause = crash.cause or CRASHED
         yield _row(mine, "", NO_ANSWER, Verdict.BROKEN, cause, observed=CRASHED, crashed=True)

@@ -91,7 +91,7 @@ class Features(Kind[KnownFeatures]):
     def grown(self, known: KnownFeatures, results: Iterable[CellResult]) -> KnownFeatures:
         if not known.asked:
             return known
-        names = (named for result in results for it in _answers(result) for named in _named(it))
+        names = (named for result in results for it in result.of(NAME) for named in _named(it))
         return KnownFeatures(True, tuple(sorted({*known.names, *names})))
 
     def asks(self, known: KnownFeatures, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
@@ -106,7 +106,7 @@ class Features(Kind[KnownFeatures]):
         return _FAMILIES[_of(row.probe)[0]]
 
     def judge(self, result: CellResult, known: KnownFeatures, earlier: Sequence[Row]) -> Iterable[Row]:
-        answers = {answer.probe: answer for answer in _answers(result)}
+        answers = {answer.probe: answer for answer in result.of(NAME)}
         for probe in _probes() if known.asked else ():
             what, prog_type = _of(probe)
             names = [name for enum, name in known.names if enum == what]
@@ -136,10 +136,6 @@ def _of(probe: str) -> tuple[str, str]:
     """The enum, and the program type of helpers."""
     word = probe.partition(":")[2]
     return (word, "") if word in _ENUMS else (HELPERS, word)
-
-
-def _answers(result: CellResult) -> list[Answer]:
-    return [it for it in result.answers if it.kind == NAME]
 
 
 def _named(answer: Answer) -> Iterator[tuple[str, str]]:

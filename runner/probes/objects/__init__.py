@@ -98,7 +98,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
         settings = cast("dict[str, Any]", ask.body["settings"])
         if not settings.get("limits", {}).get("growth") or not (result := last()):
             return ask
-        mine = (answer for answer in result.answers if (answer.kind, answer.probe) == (NAME, ask.probe))
+        mine = (answer for answer in result.of(NAME) if answer.probe == ask.probe)
         insns = {it.item: numbers(it.body).get("insns") for it in mine if it.body.get("errno") == 0}
         earlier: dict[str, JsonValue] = {name: count for name, count in insns.items() if count}
         return ask.model_copy(update={"body": {**ask.body, "earlier": earlier}})
@@ -143,13 +143,11 @@ class Objects(Kind[tuple[UserObject, ...]]):
             yield from rows_of(result, each)
 
     def shows(self, pattern: Refused, result: CellResult, row: Row) -> bool:
-        found = (it for it in result.answers if it.kind == NAME and it.item and f"{it.probe}/{it.item}" == row.probe)
+        found = (it for it in result.of(NAME) if it.item and f"{it.probe}/{it.item}" == row.probe)
         return any((cause := refusal(answer)) is not None and pattern.fits(cause) for answer in found)
 
     def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
-        return (
-            (answer.probe, answer.item or "answer", told_by(answer)) for answer in result.answers if answer.kind == NAME
-        )
+        return ((it.probe, it.item or "answer", told_by(it)) for it in result.of(NAME))
 
     def said(self, known: tuple[UserObject, ...]) -> Iterable[Said]:
         for each in known:
@@ -183,7 +181,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
         return f"{insns} insns" if insns else ""
 
     def exported(self, result: CellResult, rows: Sequence[Row]) -> list[Mapping[str, object]]:
-        bodies = {f"{it.probe}/{it.item}": it.body for it in result.answers if it.kind == NAME and not it.failed}
+        bodies = {f"{it.probe}/{it.item}": it.body for it in result.of(NAME) if not it.failed}
         return [
             {
                 "id": row.probe, "file": row.details.get("file"), "sha256": row.details.get("sha256"),

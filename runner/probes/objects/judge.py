@@ -31,7 +31,7 @@ _LARGEST_LOG = 17 << 20  # what the guest has for one, and the reason below it
 
 def rows_of(result: CellResult, mine: UserObject) -> Iterator[Row]:
     """A row for each program and map, and one for the object as a whole."""
-    answers = [answer for answer in result.answers if answer.kind == NAME and answer.probe == mine.id]
+    answers = [answer for answer in result.of(NAME) if answer.probe == mine.id]
     items = {answer.item: answer for answer in answers if answer.item}
     whole = next((answer for answer in answers if not answer.item), None)
     ended = whole is not None and not whole.failed  # then it is known which programs this file has
