@@ -20,6 +20,7 @@ from runner import userfile, yamlfile
 from runner.errors import UserError
 from runner.model import Plain, ProgType, SafeName
 from runner.model.version import Interval, KernelVersion
+from runner.text import plain
 from runner.yamlfile import Document, Location
 
 FOLDER = "bpf"  # of a project: holds NAME.yaml and OBJECT.bpf.c
@@ -109,6 +110,17 @@ def own_or_shipped(root: Path, name: str) -> Path:
     if userfile.read(own) != userfile.read(shipped):
         raise UserError(f"{own}: runner brings another bpf/{name}", hint="rename yours, and what names it")
     return own
+
+
+@contextmanager
+def parsing(what: str, *, hint: str) -> Iterator[None]:
+    """What pyelftools raises of damaged files, which is no short list, is a UserError: `what`, and why."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what}: {plain(str(error), 200) or type(error).__name__}", hint=hint) from None
 
 
 def probe_name(number: int, probe: str | Plain) -> str:

@@ -17,6 +17,7 @@ from elftools.elf.segments import InterpSegment
 from runner import userfile
 from runner.errors import UserError
 from runner.model.architecture import Architecture
+from runner.probes.files import parsing
 from runner.text import plain
 
 _GLIBC = re.compile(r"GLIBC_(\d{1,3})\.(\d{1,3})(?:\.\d{1,3})?$")
@@ -59,13 +60,8 @@ def check_stream(name: str, stream: BinaryIO, arch: Architecture, packages: Mapp
     if begin[:2] == b"#!" and packages is not None:
         _check_script(name, stream.readline(256), packages)
     elif begin == b"\x7fELF":
-        try:
+        with parsing(f"{name} is an ELF file that cannot be read", hint="build it again"):
             _check_elf(name, ELFFile(stream), arch, packages)
-        except UserError:
-            raise
-        except Exception as error:  # what pyelftools raises of damaged files is no short list
-            why = plain(str(error), 200) or type(error).__name__
-            raise UserError(f"{name} is an ELF file that cannot be read: {why}", hint="build it again") from None
 
 
 def _check_script(path: str, line: bytes, packages: Mapping[str, str]) -> None:

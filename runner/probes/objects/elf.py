@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +19,7 @@ from elftools.elf.sections import Section, SymbolTableSection
 from runner import userfile
 from runner.errors import UserError
 from runner.probes.externs import ENUM, ENUM64, INT, VAR, Btf
+from runner.probes.files import parsing
 from runner.probes.objects.written import ObjectFile
 from runner.text import plain
 
@@ -45,19 +45,8 @@ def read_object(path: Path) -> ObjectFile:
 
 def checked(path: str, content: bytes) -> ObjectFile:
     """The object with this content; `path` is for messages. Raises UserError when libbpf could not open it."""
-    with _parsing(f"{path} is not an ELF file that can be read"):
+    with parsing(f"{path} is not an ELF file that can be read", hint=COMPILE):
         return _parsed(path, content)
-
-
-@contextmanager
-def _parsing(what: str) -> Iterator[None]:
-    """What pyelftools raises of damaged files, which is no short list, is a UserError: `what`, and why."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{what}: {plain(str(error)) or type(error).__name__}", hint=COMPILE) from None
 
 
 def _parsed(path: str, content: bytes) -> ObjectFile:
@@ -181,7 +170,7 @@ class _Number:
 
 def with_values(path: str, content: bytes, values: Mapping[str, int]) -> bytes:
     """A copy of an object with these values of variables. Raises UserError for what cannot be set, with the reason."""
-    with _parsing(f"{path} has BTF that cannot be read"):
+    with parsing(f"{path} has BTF that cannot be read", hint=COMPILE):
         elf, copy = ELFFile(io.BytesIO(content)), bytearray(content)
         order: Literal["little", "big"] = "little" if elf.little_endian else "big"
         btf = elf.get_section_by_name(".BTF")
