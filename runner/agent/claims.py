@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from .claimobject import Object
     from .libbpf import Libbpf
     from .programs import Key
-    from .setting import Network
-    from .setting import Wanted as SettingWanted
-    from .traffic import Testbed, Wanted
+    from .setting import Network, Setting
+    from .traffic import Testbed, Traffic
 
     _T = TypeVar("_T", Network, Testbed)
 
-    class Claim(TypedDict):
+    class Question(TypedDict):
         """Body of runner/probes/claims."""
 
         object: str
@@ -37,10 +36,10 @@ if TYPE_CHECKING:
         load_as: str | None
         license: str
         netns: int | None
-        traffic: Wanted | None
+        traffic: Traffic | None
         run: bool
         refused: bool
-        setting: SettingWanted | None
+        setting: Setting | None
         module: str
         modules: list[str]
 
@@ -60,7 +59,7 @@ class Prober:
         self._numbered: set[int] = set()  # network namespaces that have these ids
         self._made: dict[str, Network | Testbed | Exception] = {}  # where claims are asked
 
-    def expect(self, bodies: list[Claim]) -> None:
+    def expect(self, bodies: list[Question]) -> None:
         """Of each object only the programs of these are made ready."""
         programs: dict[Key, set[str]] = {}
         for body in bodies:
@@ -70,7 +69,7 @@ class Prober:
                 mine.update((setting["prepare"], *(setting["wire"] or {"also": ()})["also"]))
         self._loader.expect(programs)
 
-    def ask(self, body: Claim) -> dict[str, object]:
+    def ask(self, body: Question) -> dict[str, object]:
         """The body of an Observation."""
         if why := not_loaded.get(body["module"]):
             raise NoAnswer(f"module {body['module']} did not load: {why}")
@@ -95,7 +94,7 @@ class Prober:
                 observation["fields"] = found.read()
         return observation
 
-    def _in_setting(self, body: Claim, wanted: SettingWanted, found: Object) -> dict[str, object]:
+    def _in_setting(self, body: Question, wanted: Setting, found: Object) -> dict[str, object]:
         network = self._network(wanted["namespace"])
         with network:
             device = network.index(wanted["bound"])
@@ -105,7 +104,7 @@ class Prober:
                 observation.update(network.run(wanted, body["program"], fd, found, body["inputs"]))
         return observation
 
-    def trace(self, body: Claim) -> dict[str, object]:
+    def trace(self, body: Question) -> dict[str, object]:
         """The program loaded once more, with all that the verifier says of it."""
         found = self._loader.object(body["object"], body["constants"])
         with Sysctls(body["sysctl"]):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         also: dict[str, str]
         times: int
 
-    class Wanted(TypedDict):
+    class Setting(TypedDict):
         """Setting of the host."""
 
         namespace: str
@@ -80,7 +80,7 @@ class Network:
         except OSError as error:
             raise NoAnswer(f"no device {device}: {error.strerror}") from None
 
-    def run(self, wanted: Wanted, program: str, fd: int, found: Object, inputs: dict[str, int]) -> dict[str, object]:
+    def run(self, wanted: Setting, program: str, fd: int, found: Object, inputs: dict[str, int]) -> dict[str, object]:
         """Run the program, loaded as `fd`: what an Observation has of it. Raises LibbpfError, OSError, NoAnswer.
 
         A refused `prepare` program is a refusal of the whole.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .claimobject import Object
 
-    class Wanted(TypedDict):
+    class Traffic(TypedDict):
         """Traffic of the host."""
 
         attach: str
@@ -141,7 +141,7 @@ class Testbed:
         with self._servers[True].namespace:
             self._servers[True].table.switch_on()
 
-    def flow(self, wanted: Wanted, number: int, fd: int, found: Object, inputs: dict[str, int]) -> dict[str, int]:
+    def flow(self, wanted: Traffic, number: int, fd: int, found: Object, inputs: dict[str, int]) -> dict[str, int]:
         """One flow past the program: its result and FIELDS. OSError, LibbpfError, NetlinkError."""
         server = self._servers[wanted["tracked"]]
         with server.namespace:
