@@ -9,7 +9,6 @@ in which something went wrong, is asked again, whatever an older one said.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +26,7 @@ from runner.model.cells import AnswerKey, GuestKey, Tools, files_digest
 from runner.probes.kinds import KINDS
 from runner.results.packed import unbooted
 from runner.results.store import ResultStore
-from runner.results.stored import Final, Keepable
+from runner.results.stored import StoredResult
 
 
 def keep(plan: Plan, store: ResultStore, *, holds: Holds, recheck_percent: float = 0) -> Plan:
@@ -110,7 +109,7 @@ class _Guests:
         return (last.build.sha256, self._store.result(last).image_sha256) if last and cell.kernel.digests else None
 
     @cached_property
-    def _finals(self) -> tuple[Final, ...]:
+    def _finals(self) -> tuple[StoredResult, ...]:
         return self._store.finals()
 
     def _of_hosts(self, cell: Cell) -> Iterator[Tools]:
@@ -131,18 +130,13 @@ def _made_of(cell: Cell) -> tuple[object, ...]:
 
 
 def _kept(
-    order: CellOrder, asked: AskedCell, store: ResultStore, guest: str, stored: Iterable[Keepable]
+    order: CellOrder, asked: AskedCell, store: ResultStore, guest: str, stored: Iterable[StoredResult]
 ) -> KeptAnswers | None:
     """What the results of one guest have of an order; None: nothing."""
     stored = list(stored)
-    text = asked.model_dump_json().encode()
     steady = [ask for ask in order.asks if KINDS[ask.kind].steady]
-    if (
-        stored[0].is_whole
-        and len(steady) == len(order.asks)
-        and stored[0].asked_sha256 == hashlib.sha256(text).digest()
-    ):
-        result = store.kept(stored[0])
+    if stored[0].is_whole and len(steady) == len(order.asks) and store.was_asked(stored[0], asked):
+        result = store.result(stored[0])
         same = result.cell == order.cell
         origin = _origins(stored[0], [ask.probe for ask in order.asks])
         return KeptAnswers(_as_kept(result, order.cell, origin, whole=True), stored[0].seq if same else 0, instead=True)
@@ -150,9 +144,9 @@ def _kept(
     open_, taken, origins = dict(keys), dict[str, list[Answer]](), dict[str, Kept]()
     last: CellResult | None = None
     for each in stored:
-        if not open_:
+        if not (open_ and (theirs := store.asked_of(each))):
             break
-        result, theirs = store.kept(each), store.asked_then(each)
+        result = store.result(each)
         where = {probe: it for it in each.kept for probe in it.probes}
         others = next((it for it in each.kept if not it.probes), each.source)
         answers = by_probe(result.answers)
@@ -196,7 +190,7 @@ def _as_kept(result: CellResult, cell: Cell, kept: tuple[Kept, ...], *, whole: b
     return unbooted(result).model_copy(update={"cell": cell, "kept": kept, "unasked": ()})
 
 
-def _origins(of: Keepable, probes: Iterable[str]) -> tuple[Kept, ...]:
+def _origins(of: StoredResult, probes: Iterable[str]) -> tuple[Kept, ...]:
     """Where the answers of a result were given: there, or earlier."""
     if any(not it.probes for it in of.kept) or not of.kept:
         return of.kept or (of.source,)

@@ -21,7 +21,7 @@ from runner.model.architecture import architecture
 from runner.probes.kinds import KINDS
 from runner.results.model import Run, RunKind, new_run_id
 from runner.results.store import ResultStore
-from runner.results.stored import Final
+from runner.results.stored import StoredResult
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def reminded(store: ResultStore, orders: Iterable[CellOrder]) -> Iterator[CellOr
     """
 
     @cache
-    def finals() -> list[Final]:
+    def finals() -> list[StoredResult]:
         return [it for it in reversed(store.finals()) if it.outcome is Outcome.RAN and RunKind.of(it.run) in _LASTING]
 
     def last(ask: Ask, cell: Cell) -> CellResult | None:

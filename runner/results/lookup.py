@@ -17,7 +17,7 @@ from runner.results.diff import Difference, Side, difference, of_run
 from runner.results.model import CoveredRun, Run, RunKind, judge_run, judged_cell
 from runner.results.series import matrix_finals
 from runner.results.store import ResultStore
-from runner.results.stored import MAKES_RESULTS, Final
+from runner.results.stored import MAKES_RESULTS, StoredResult
 from runner.text import counted, nearest
 
 _LAST = re.compile(r"last(?:~(\d{1,4}))?")
@@ -32,7 +32,7 @@ def newest(store: ResultStore, cells: Sequence[Cell], *, consoles: bool = False)
     """
     last = store.load(consoles=consoles)
     infos = {info.id: info for info in store.runs()}
-    finals: dict[tuple[str, str], list[Final]] = defaultdict(list)
+    finals: dict[tuple[str, str], list[StoredResult]] = defaultdict(list)
     for final in matrix_finals(store):
         finals[final.cell.name, final.cell.arch].append(final)
     found = [(cell, _of_cell(finals[cell.name, cell.arch], cell)) for cell in cells]
@@ -69,13 +69,13 @@ def run_of_cell(store: ResultStore, cell_id: str) -> str:
     raise UserError(f"{store.path} has no cell {cell_id!r}", hint=hint)
 
 
-def _of_cell(mine: Sequence[Final], cell: Cell) -> Final | None:
+def _of_cell(mine: Sequence[StoredResult], cell: Cell) -> StoredResult | None:
     """`mine` are those of its kernel, whichever build that was."""
     same = _newest_answer([it for it in mine if it.cell.id == cell.id])
     return same if same and same.outcome in ANSWERS else _newest_answer(mine) or same
 
 
-def _newest_answer(finals: Sequence[Final]) -> Final | None:
+def _newest_answer(finals: Sequence[StoredResult]) -> StoredResult | None:
     """The newest answer, or else the newest result."""
     return next((it for it in reversed(finals) if it.outcome in ANSWERS), finals[-1] if finals else None)
 
@@ -123,7 +123,7 @@ def baseline(store: ResultStore, expectations: Expectations, word: str, cells: I
 
 
 def _judged(
-    store: ResultStore, expectations: Expectations, name: str, finals: Iterable[Final], *, is_run: bool
+    store: ResultStore, expectations: Expectations, name: str, finals: Iterable[StoredResult], *, is_run: bool
 ) -> Side:
     finals = tuple(finals)
     cells = tuple(judged_cell(store.result(it), expectations) for it in finals)

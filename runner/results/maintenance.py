@@ -24,7 +24,7 @@ from runner.results.evidence import run_folder
 from runner.results.model import Run, RunInfo, RunKind
 from runner.results.rowcache import NAME, retain
 from runner.results.store import ResultStore
-from runner.results.stored import Final, Session
+from runner.results.stored import Session, StoredResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def prune(store: ResultStore, of: PrunePlan) -> None:
     retain(store.path.with_name(NAME), (final.digest for final in store.finals()))
 
 
-def _kernel(final: Final) -> str:
+def _kernel(final: StoredResult) -> str:
     return f"{final.cell.kernel.version} {final.cell.arch}"
 
 

@@ -236,15 +236,18 @@ class Texts:
         self._db = db
         self._base = lru_cache(maxsize=_BASES)(self._read_base)
 
-    def keep(self, content: bytes) -> int:
-        """Store it, or find it."""
+    def find(self, content: bytes) -> int | None:
+        """None: it is not stored."""
         sha256 = hashlib.sha256(content).digest()
         row = self._db.execute("SELECT seq FROM content WHERE sha256 = ?", (sha256,)).fetchone()
-        if row:
-            return int(row[0])
-        packed = NO_BASE.pack(content)
-        added = self._db.execute("INSERT INTO content (sha256, body) VALUES (?, ?)", (sha256, packed))
-        return int(added.lastrowid or 0)
+        return row and int(row[0])
+
+    def keep(self, content: bytes) -> int:
+        """Store it, or find it."""
+        if found := self.find(content):
+            return found
+        packed = hashlib.sha256(content).digest(), NO_BASE.pack(content)
+        return int(self._db.execute("INSERT INTO content (sha256, body) VALUES (?, ?)", packed).lastrowid or 0)
 
     def read(self, seq: int) -> bytes:
         return NO_BASE.unpack(self._db.execute("SELECT body FROM content WHERE seq = ?", (seq,)).fetchone()[0])

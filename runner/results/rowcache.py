@@ -3,8 +3,8 @@
 
 """Judged rows, kept beside the store in rows.db: what is asked over all runs then judges only what is new.
 
-Rows are a function of all that a result says (`Final.digest`) and of all that a project expects, and are found by both.
-They have no logs: equal digests differ in these. The file may be deleted; what it held is judged again.
+Rows are a function of all that a result says (`StoredResult.digest`) and of all that a project expects, and are found
+by both. They have no logs: equal digests differ in these. The file may be deleted; what it held is judged again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TABLES = (  # the body of a chunk: zstd of JSON lines, or of one JSON list
     "CREATE TABLE expectations (seq INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE)",
     """CREATE TABLE judged (
         expectations INTEGER NOT NULL REFERENCES expectations,
-        answers BLOB NOT NULL,       -- Final.digest
+        answers BLOB NOT NULL,       -- StoredResult.digest
         states INTEGER NOT NULL,     -- the chunk of the rows with a state
         others TEXT NOT NULL,        -- JSON: the chunk of the other rows of each subject
         places INTEGER NOT NULL,     -- the chunk of the subject of each row, null where it has a state

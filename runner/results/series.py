@@ -23,7 +23,7 @@ from runner.results.model import JudgedCell, JudgedRun, RunKind, judge_run
 from runner.results.packed import PackedError, SteadyReader
 from runner.results.rowcache import NAME, RowCache, RowChunks, row_cache
 from runner.results.store import ResultStore
-from runner.results.stored import Final
+from runner.results.stored import StoredResult
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class KnownBuild:
         return next((it for it in reversed(self.measured) if _answered(it, topic)), self.measured[-1])
 
 
-def matrix_finals(store: ResultStore) -> list[Final]:
+def matrix_finals(store: ResultStore) -> list[StoredResult]:
     """Those of matrix runs. A cell of another run was asked a part of what is known, and stands for no kernel."""
     return [it for it in store.finals() if RunKind.of(it.run) is RunKind.MATRIX]
 
@@ -110,7 +110,7 @@ def _with_rows(store: ResultStore, expectations: Expectations, work: Callable[[R
 
 
 def _measured(
-    store: ResultStore, expectations: Expectations, rows: RowCache, finals: Sequence[Final], subject: str
+    store: ResultStore, expectations: Expectations, rows: RowCache, finals: Sequence[StoredResult], subject: str
 ) -> Iterator[Measured]:
     judged = _judged(store, expectations, rows, finals)
     states: dict[int, Mapping[Topic, Row]] = {}
@@ -126,7 +126,7 @@ def _measured(
 
 
 def _judged(
-    store: ResultStore, expectations: Expectations, rows: RowCache, finals: Iterable[Final]
+    store: ResultStore, expectations: Expectations, rows: RowCache, finals: Iterable[StoredResult]
 ) -> Mapping[bytes, RowChunks]:
     """Everything that ran. What was not judged before is, and is kept."""
     judged = rows.judged()
@@ -149,7 +149,7 @@ def judged_runs(
     kernels has is looked for in all.
     """
     finals = [it for it in store.finals() if it.outcome is Outcome.RAN]
-    runs: dict[str, dict[str, Final]] = defaultdict(dict)
+    runs: dict[str, dict[str, StoredResult]] = defaultdict(dict)
     for it in finals:
         if it.run in run_ids:
             runs[it.run][it.cell.id] = it
@@ -174,8 +174,8 @@ def judged_runs(
 def _rows(
     store: ResultStore,
     expectations: Expectations,
-    different: Mapping[bytes, Final],
-    finals: Iterable[Final],
+    different: Mapping[bytes, StoredResult],
+    finals: Iterable[StoredResult],
     judged: JudgedRun | None,
 ) -> tuple[Expectations, Mapping[bytes, tuple[Row, ...]]]:
     """What these results teach, and the rows of each. Those in `judged` stand, unless other results teach more."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -35,30 +35,25 @@ Session = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
-class Final:
-    """One cell of one run, by the result that counts. Equal digests: all that rows depend on is equal."""
+class StoredResult:
+    """One result, without its text. Equal digests: all that rows depend on is equal."""
 
     run: str
-    started: datetime
+    started: datetime  # that run
     cell: Cell
     build: Build  # without what its .config says
     outcome: Outcome
+    is_whole: bool  # each of its probes has an answer, and nothing was disturbed
+    kept: tuple[Kept, ...]  # of its answers, those that are of earlier runs
     cause: str
     digest: bytes
     seq: int
+    asked: int | None  # equal where the same was asked; None: that was not recorded
 
-
-@dataclass(frozen=True, slots=True)
-class Keepable:
-    """A stored result whose answers may be kept. `is_whole`: each of its probes has one."""
-
-    seq: int
-    is_whole: bool
-    asked_sha256: bytes  # of the AskedCell's JSON
-    asked: int
-    cell: int
-    source: Kept  # its own run
-    kept: tuple[Kept, ...]  # of its answers, those that are of earlier runs
+    @property
+    def source(self) -> Kept:
+        """Its own run."""
+        return Kept(run=self.run, started=self.started)
 
 
 class StoredResults:
@@ -120,14 +115,12 @@ class StoredResults:
                 )
             }
             results = []
-            for cell, attempt, text, boots, kept in self._db.execute(
-                "SELECT cell, attempt, text, boots, kept FROM result JOIN cell ON cell.seq = result.cell"
+            for cell, attempt, *stored in self._db.execute(
+                f"SELECT cell, attempt, {_RESULT} FROM result JOIN cell ON cell.seq = result.cell"  # noqa: S608
                 " WHERE run = ? ORDER BY result.seq",
                 (seq,),
             ).fetchall():
-                lines = self._texts.lines(text)
-                lines = lines if answers else lines[:1]
-                result = result_of(lines, cells[cell], boots=boots, kept=_kept(kept), interned=self._interned)
+                result = self._result(cells[cell], *stored, answers=answers)
                 if consoles:
                     of = (result.kept[0].run, 1) if result.is_kept else (header.id, attempt)
                     console = evidence.read_console(self.path.parent, of[0], result.cell.id, of[1])
@@ -152,12 +145,15 @@ class StoredResults:
             return None
         return Asked(cells=cells, objects={hashlib.sha256(each).hexdigest(): each for each in objects})
 
-    def asked_of(self, final: Final) -> AskedCell | None:
+    def asked_of(self, of: StoredResult) -> AskedCell | None:
         """What the cell of a result was asked; None when that was not recorded."""
-        query = "SELECT asked FROM cell WHERE seq = (SELECT cell FROM result WHERE seq = ?)"
         with faults(self.path):
-            (asked,) = self._db.execute(query, (final.seq,)).fetchone()
-            return None if asked is None else AskedCell.model_validate_json(self._texts.read(asked))
+            return None if of.asked is None else AskedCell.model_validate_json(self._texts.read(of.asked))
+
+    def was_asked(self, of: StoredResult, asked: AskedCell) -> bool:
+        """Was it exactly this?"""
+        with faults(self.path):
+            return of.asked is not None and of.asked == self._texts.find(asked.model_dump_json().encode())
 
     def documents(self) -> list[bytes]:
         """Of the runs that have one, the last one first."""
@@ -177,75 +173,58 @@ class StoredResults:
                 found[cell_id].setdefault(accel, taken_s)
         return dict(found)
 
-    def finals(self) -> tuple[Final, ...]:
-        """Of every run, the result of each cell that counts, without its text; the earliest run first."""
-        cells: dict[int, Cell] = {}
-        found = []
-        with faults(self.path), snapshot(self._db):
-            for run, started, content, seq, outcome, cause, kernel, digest in self._db.execute(
-                "SELECT run.id, run.started, cell.content, result.seq, outcome, cause, kernel, digest"
-                " FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
-                " WHERE attempt = (SELECT max(attempt) FROM result WHERE cell = cell.seq)"
-                " ORDER BY run.started, run.seq, cell.position"
-            ):
-                cell = cells.get(content) or cells.setdefault(content, self._cell(content))
-                build = _build(cell.kernel.version, cell.kernel.release, kernel, cell.arch)
-                found.append(Final(run, moment(started), cell, build, Outcome(outcome), cause, digest, seq))
-        return tuple(found)
+    def finals(self) -> tuple[StoredResult, ...]:
+        """Of every run, the result of each cell that counts; the earliest run first."""
+        last = "attempt = (SELECT max(attempt) FROM result WHERE cell = cell.seq)"
+        found = self._results(f"WHERE {last} ORDER BY run.started, run.seq, cell.position")
+        return tuple(it for *_, it in found)
 
-    def result(self, final: Final) -> CellResult:
-        """The whole result, without its console."""
-        return self._result(final.seq, final.cell)
-
-    def lines(self, final: Final) -> list[Line]:
-        """The lines of its text: see runner.results.packed."""
-        with faults(self.path):
-            (text,) = self._db.execute("SELECT text FROM result WHERE seq = ?", (final.seq,)).fetchone()
-            return self._texts.lines(text)
-
-    def keepable(self, guests: Iterable[str], *, snapshots: bool = True) -> dict[str, list[Keepable]]:
+    def keepable(self, guests: Iterable[str], *, snapshots: bool = True) -> dict[str, list[StoredResult]]:
         """By the guest, the results of which answers may be kept, the newest first, one of those that asked the same.
 
         What is older than a disturbed result of that guest does not count; without `snapshots`, only boots do.
         """
-        found: dict[str, list[Keepable]] = defaultdict(list)
+        found: dict[str, list[StoredResult]] = defaultdict(list)
         over: set[str] = set()
-        wanted = json.dumps([*guests])
-        with faults(self.path), snapshot(self._db):
-            for guest, how, unbooted, asked, *rest in self._db.execute(
-                "SELECT guest, keepable, from_snapshot, asked.sha256,"
-                " result.seq, cell.asked, cell.content, kept, run.id, run.started"
-                " FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
-                " LEFT JOIN content AS asked ON asked.seq = cell.asked"
-                " WHERE guest IN (SELECT value FROM json_each(?)) ORDER BY run.started DESC, result.seq DESC",
-                (wanted,),
-            ):
-                if not how:
-                    over.add(guest)
-                elif unbooted and not snapshots:
-                    continue
-                elif guest not in over and asked and all(it.asked_sha256 != asked for it in found[guest]):
-                    seq, content, cell, kept, run, started = rest
-                    whole = Kept(run=run, started=moment(started))
-                    found[guest].append(Keepable(seq, how == KEPT_WHOLE, asked, content, cell, whole, _kept(kept)))
+        mine = "WHERE guest IN (SELECT value FROM json_each(?)) ORDER BY run.started DESC, result.seq DESC"
+        for guest, how, unbooted, it in self._results(mine, json.dumps([*guests])):
+            if not how:
+                over.add(guest)
+            elif unbooted and not snapshots:
+                continue
+            elif guest not in over and it.asked and all(other.asked != it.asked for other in found[guest]):
+                found[guest].append(it)
         return found
 
-    def kept(self, of: Keepable) -> CellResult:
-        """The whole result."""
+    def result(self, of: StoredResult) -> CellResult:
+        """The whole result, without its console."""
         with faults(self.path):
-            return self._result(of.seq, self._cell(of.cell))
+            stored = self._db.execute(f"SELECT {_RESULT} FROM result WHERE seq = ?", (of.seq,)).fetchone()  # noqa: S608
+            return self._result(of.cell, *stored)
 
-    def asked_then(self, of: Keepable) -> AskedCell:
-        """What its cell was asked."""
+    def lines(self, of: StoredResult) -> list[Line]:
+        """The lines of its text: see runner.results.packed."""
         with faults(self.path):
-            return AskedCell.model_validate_json(self._texts.read(of.asked))
+            (text,) = self._db.execute("SELECT text FROM result WHERE seq = ?", (of.seq,)).fetchone()
+            return self._texts.lines(text)
 
-    def _result(self, seq: int, cell: Cell) -> CellResult:
-        query = "SELECT text, boots, kept FROM result WHERE seq = ?"
-        with faults(self.path):
-            text, boots, kept = self._db.execute(query, (seq,)).fetchone()
-            lines = self._texts.lines(text)
-            return result_of(lines, cell, boots=boots, kept=_kept(kept), interned=self._interned)
+    def _results(self, which: str, *values: str) -> Iterator[tuple[str, int, int, StoredResult]]:
+        """Each with its guest, whether its answers may be kept, and whether some are of a snapshot: see `TABLES`."""
+        cells: dict[int, Cell] = {}
+        with faults(self.path), snapshot(self._db):
+            for guest, keepable, unbooted, run, started, content, kernel, outcome, kept, *rest in self._db.execute(
+                f"{_RESULTS} {which}", values
+            ):
+                cell = cells.get(content) or cells.setdefault(content, self._cell(content))
+                build = _build(cell.kernel.version, cell.kernel.release, kernel, cell.arch)
+                known = cell, build, Outcome(outcome), keepable == KEPT_WHOLE, _kept(kept)
+                yield guest, keepable, unbooted, StoredResult(run, moment(started), *known, *rest)
+
+    def _result(self, cell: Cell, text: int, boots: int, kept: bytes, *, answers: bool = True) -> CellResult:
+        """`_RESULT` of it."""
+        lines = self._texts.lines(text)
+        lines = lines if answers else lines[:1]
+        return result_of(lines, cell, boots=boots, kept=_kept(kept), interned=self._interned)
 
     def _cell(self, content: int) -> Cell:
         return Cell.model_validate_json(self._texts.read(content))
@@ -271,10 +250,17 @@ KEPT = TypeAdapter(tuple[Kept, ...])
 KEPT_WHOLE = 2  # each probe of a result has an answer, and nothing was disturbed; 1: some have one
 
 
+@lru_cache(maxsize=4096)
 def _kept(text: bytes | str) -> tuple[Kept, ...]:
     return KEPT.validate_json(text) if len(text) > len("[]") else ()
 
 
+_RESULT = "text, boots, kept"
+_RESULTS = (
+    "SELECT guest, keepable, from_snapshot, run.id, run.started, cell.content, kernel, outcome, kept,"
+    " cause, digest, result.seq, cell.asked"
+    " FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
+)
 HEADER = "id, started, finished, sessions, matrix_sha256, runner_version, slots, fresh"
 
 
