@@ -29,13 +29,12 @@ from runner.reports.site import site, write_site
 from runner.reports.summary import run_report, runs_table
 from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, ktap
 from runner.results.bisections import load_bisections
-from runner.results.docscheck import FEATURES, docs_check, load, load_brought
-from runner.results.docsmore import errors_check, features_check, load_errors
+from runner.results.docscheck import FEATURES, docs_check, features_check, load, load_brought
 from runner.results.kfuncfacts import feature_facts, kfunc_facts
 from runner.results.lookup import compare, side
 from runner.results.model import JudgedCell, JudgedRun, RunKind
 from runner.results.series import builds, judged_runs
-from runner.results.statements import by_probe, statements
+from runner.results.statements import by_probe, errors_check, load_errors, statements
 from runner.results.stories import Only, overview
 from runner.text import counted
 

@@ -18,9 +18,8 @@ from runner.reports.findings import alike, by_arch, listed, merged, show_command
 from runner.reports.summary import covers
 from runner.results.availability import Availability, availability, is_beside, places
 from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck, flags_of
-from runner.results.docsmore import FeaturesCheck, PageErrors
 from runner.results.model import JudgedRun
-from runner.results.statements import PAGES, Standing, Statement
+from runner.results.statements import PAGES, PageErrors, Standing, Statement
 from runner.text import counted, plain
 
 _NAMED = 8
@@ -106,7 +105,7 @@ def _details(grid: Availability, statement: Statement) -> Iterator[tuple[str, st
 # --- a checkout of ebpf-docs -----------------------------------------------------------------------------------------
 
 
-def docs_check_report(check: DocsCheck, features: FeaturesCheck, errors: Sequence[PageErrors]) -> RenderableType:
+def docs_check_report(check: DocsCheck, features: DocsCheck, errors: Sequence[PageErrors]) -> RenderableType:
     """For the terminal."""
     builds = by_arch(it.build for it in check.builds)
     every = (*check.disagreements, *features.disagreements)
@@ -150,7 +149,7 @@ def _unlisted(it: PageErrors) -> RenderableType:
     return entry(it.kfunc, facts, show_command(cell, probe))
 
 
-def docs_check_document(check: DocsCheck, features: FeaturesCheck, errors: Sequence[PageErrors]) -> dict[str, object]:
+def docs_check_document(check: DocsCheck, features: DocsCheck, errors: Sequence[PageErrors]) -> dict[str, object]:
     """The same for scripts. Fields are added, never renamed."""
     return {
         "schema": 1,

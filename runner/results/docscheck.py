@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What the eBPF Docs project says about kfuncs, held against what kernels answered.
+"""What the eBPF Docs project says about kfuncs, helpers and types, held against what kernels answered.
 
 Its versions are those of the mainline: a stable kernel that has more than its series says got it as a backport, which
 is a disagreement worth to know. What is absent wherever it should be may be left out by the kernels' configuration, and
@@ -11,7 +11,7 @@ that is said instead.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -25,9 +25,9 @@ from runner.errors import UserError, first_of
 from runner.model import Build, Plain, ProgType, Row, State
 from runner.model.version import KernelVersion
 from runner.probes.kinds import KINDS
-from runner.results.availability import Topic
+from runner.results.availability import Topic, is_beside
 from runner.results.series import KnownBuild, Measured
-from runner.results.stories import Only
+from runner.results.stories import Only, filled
 
 T = TypeVar("T")
 FEATURES = ("helpers", "map_types", "program_types", "attach_types")  # groups of the project's features
@@ -128,18 +128,18 @@ class Documented:
     flags: frozenset[str]
     brought: Brought | None = None
 
-    def of(self, prog_type: ProgType) -> tuple[Allowance, ...]:
+    def of(self, prog_type: str) -> tuple[Allowance, ...]:
         return tuple(it for it in self.allowances if it.prog_type in (None, prog_type))
 
-    def says(self, prog_type: ProgType, version: KernelVersion) -> bool:
+    def says(self, prog_type: str, version: KernelVersion) -> bool:
         """May programs of this type call it on this kernel?"""
         return any(it.holds(version) for it in self.of(prog_type))
 
-    def since_for(self, prog_type: ProgType) -> KernelVersion | None:
+    def since_for(self, prog_type: str) -> KernelVersion | None:
         """The first version that has it for this type; None when it is not for this type, or no version is given."""
         return min((it.since for it in self.of(prog_type) if it.since), default=None)
 
-    def words(self, prog_type: ProgType) -> str:
+    def words(self, prog_type: str) -> str:
         """`since 6.1`, `since 6.3 until 6.11`, `not for this type`, `without a version`"""
         mine, since = self.of(prog_type), self.since_for(prog_type)
         if not mine:
@@ -222,7 +222,7 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class DocsCheck:
-    """`agreements` counts answers: a kfunc, a program type, a kernel build. `points` are since-versions that kernels on
+    """`agreements` counts answers: a name, a program type, a kernel build. `points` are since-versions that kernels on
     both sides of them confirm, of `all_points` that are documented for what was asked.
     """
 
@@ -231,64 +231,82 @@ class DocsCheck:
     undecided: Mapping[str, Sequence[Topic]]  # by why these kernels cannot decide
     points: int
     all_points: int
-    unknown: tuple[str, ...]  # kfuncs that kernels have, and the documentation does not
-    unasked: tuple[str, ...]  # documented kfuncs that no kernel was asked about
+    unknown: tuple[str, ...]  # kernels have them, and the documentation does not
+    unasked: tuple[str, ...]  # documented, and no kernel was asked about them
     builds: tuple[KnownBuild, ...]
     types: tuple[ProgType, ...]  # that kernels were asked about
 
 
-_Answers = Sequence[tuple[KnownBuild, Row]]  # of one topic
+_Answers = Sequence[tuple[Row, KnownBuild]]  # of one topic
 
 
 def docs_check(docs: Docs, known: Sequence[KnownBuild], only: Only | None = None) -> DocsCheck:
-    """`known` as runner.results.series.builds gives it."""
+    """Of kfuncs. `known` is of runner.results.series.builds."""
     only = only or Only()
-    known = [it for it in known if it.build.vendor.follows_upstream]  # the documentation speaks of upstream's versions
-    answers: dict[Topic, list[tuple[KnownBuild, Row]]] = defaultdict(list)
+    # others are about calls, objects, tests
+    return _check(docs, _upstream(known), lambda it: it in only and KINDS[it.kind].subject == "kfunc")
+
+
+def features_check(docs: Mapping[str, Brought], known: Sequence[KnownBuild]) -> DocsCheck:
+    """Is a name in the BTF of kernels from the documented version on? That is asked of one program type."""
+    known = _upstream(known)
+    topics = {topic.subject: topic for it in known for topic in sorted(it.states) if is_beside(topic.kind)}
+    since = {name: Allowance(None, KernelVersion.parse(it.version), None) for name, it in docs.items()}
+    of = {name: Documented((it,), frozenset()) for name, it in since.items()}
+    return _check(of, known, lambda it: topics.get(it.subject) == it)
+
+
+def _upstream(known: Sequence[KnownBuild]) -> tuple[KnownBuild, ...]:
+    """Those of which the documentation speaks."""
+    return filled([it for it in known if it.build.vendor.follows_upstream])
+
+
+def _check(docs: Docs, known: tuple[KnownBuild, ...], wanted: Callable[[Topic], bool]) -> DocsCheck:
+    asked: dict[Topic, list[tuple[Row, KnownBuild]]] = defaultdict(list)
     for it in known:
         for topic, row in it.states.items():
-            if topic in only and KINDS[topic.kind].subject == "kfunc":  # others are about calls, objects, tests
-                answers[topic].append((it, row))
+            if wanted(topic):
+                asked[topic].append((row, it))
     agreements, confirmed, all_points = 0, 0, 0
     disagreements: list[Disagreement] = []
     undecided: dict[str, list[Topic]] = defaultdict(list)
     flagged: set[str] = set()  # flags are the kfunc's own: one program type's answer tells of all
-    for topic in sorted(topic for topic in answers if topic.subject in docs):
-        doc, prog_type = docs[topic.subject], ProgType(topic.type)
-        answered = [(it, row) for it, row in answers[topic] if row.answered]
-        wrong = _wrong(doc, prog_type, answered)
+    for topic in sorted(topic for topic in asked if topic.subject in docs):
+        doc, words = docs[topic.subject], docs[topic.subject].words(topic.type)
+        answered = [(row, it) for row, it in asked[topic] if row.answered]
+        wrong = _wrong(doc, topic.type, answered)
         agreements += len(answered) - sum(map(len, wrong.values()))
-        all_points += doc.since_for(prog_type) is not None
-        confirmed += not wrong and len(_sides(doc, prog_type, answered)) == 2
-        for why in _open(doc, prog_type, answered, wrong):
+        all_points += doc.since_for(topic.type) is not None
+        confirmed += not wrong and len(_sides(doc, topic.type, answered)) == 2
+        for why in _open(doc, topic.type, answered, wrong):
             undecided[why].append(topic)
-        if not _in_any(answers[topic]):
+        if not _in_any(asked[topic]):
             wrong.pop(Dispute.ABSENT, None)
-        disagreements += [disagreement(kind, topic, doc.words(prog_type), found) for kind, found in wrong.items()]
-        more = [(it, row) for it, row in answers[topic] if set(flags_of(row)) - doc.flags]
+        disagreements += [_disagreement(kind, topic, words, found) for kind, found in wrong.items()]
+        more = [(row, it) for row, it in asked[topic] if set(flags_of(row)) - doc.flags]
         if more and topic.subject not in flagged:
             flagged.add(topic.subject)
-            words = ", ".join(sorted(doc.flags)) or "no flags"
-            disagreements.append(disagreement(Dispute.FLAGS, topic, words, more))
+            flags = ", ".join(sorted(doc.flags)) or "no flags"
+            disagreements.append(_disagreement(Dispute.FLAGS, topic, flags, more))
     return DocsCheck(
         agreements=agreements,
         disagreements=tuple(disagreements),
         undecided=undecided,
         points=confirmed,
         all_points=all_points,
-        unknown=tuple(sorted({topic.subject for topic, seen in answers.items() if _in_any(seen)} - docs.keys())),
-        unasked=tuple(sorted(docs.keys() - {topic.subject for topic in answers})),
-        builds=tuple(known),
-        types=tuple(it for it in ProgType if any(topic.type == it for topic in answers)),
+        unknown=tuple(sorted({topic.subject for topic, seen in asked.items() if _in_any(seen)} - docs.keys())),
+        unasked=tuple(sorted(docs.keys() - {topic.subject for topic in asked})),
+        builds=known,
+        types=tuple(it for it in ProgType if any(topic.type == it for topic in asked)),
     )
 
 
-def _wrong(doc: Documented, prog_type: ProgType, answered: _Answers) -> dict[Dispute, list[tuple[KnownBuild, Row]]]:
+def _wrong(doc: Documented, prog_type: str, answered: _Answers) -> dict[Dispute, list[tuple[Row, KnownBuild]]]:
     mine, wrong = doc.of(prog_type), defaultdict(list)
-    for it, row in answered:
+    for row, it in answered:
         version = it.build.upstream
         expected = doc.says(prog_type, version)
-        if expected == (row.state in CALLABLE):
+        if expected == _has(row):
             continue
         if expected:
             kind = Dispute.ABSENT if row.state == State.ABSENT else Dispute.REFUSED
@@ -297,36 +315,41 @@ def _wrong(doc: Documented, prog_type: ProgType, answered: _Answers) -> dict[Dis
         else:
             ended = any(it.until and it.until.series <= version.series for it in mine)
             kind = Dispute.LONGER if ended else Dispute.EARLIER
-        wrong[kind].append((it, row))
+        wrong[kind].append((row, it))
     return wrong
 
 
-def disagreement(kind: Dispute, topic: Topic, documented: str, found: _Answers) -> Disagreement:
+def _has(row: Row) -> bool:
+    """Is a feature there, whether or not programs of a type may use it; may they call a kfunc?"""
+    return row.state != State.ABSENT if is_beside(row.kind) else row.state in CALLABLE
+
+
+def _disagreement(kind: Dispute, topic: Topic, documented: str, found: _Answers) -> Disagreement:
     """Of the builds that answered so."""
-    known, row = found[0]
-    return Disagreement(kind, topic, documented, tuple(it.build for it, _ in found), row, known.evidence(topic))
+    row, known = found[0]
+    return Disagreement(kind, topic, documented, tuple(it.build for _, it in found), row, known.evidence(topic))
 
 
-def _open(doc: Documented, prog_type: ProgType, answered: _Answers, wrong: Collection[Dispute]) -> Iterator[str]:
+def _open(doc: Documented, prog_type: str, answered: _Answers, wrong: Collection[Dispute]) -> Iterator[str]:
     if not answered:
         yield "no kernel gave an answer"
         return
     if Dispute.ABSENT in wrong and not _in_any(answered):
         yield "absent from every kernel: their configuration may leave it out"
     if not wrong and _sides(doc, prog_type, answered) == {True}:
-        oldest = min(it.build.upstream for it, _ in answered)
+        oldest = min(it.build.upstream for _, it in answered)
         yield f"there as documented, but {oldest} is the oldest kernel: since which version is not decided"
 
 
-def _sides(doc: Documented, prog_type: ProgType, answered: _Answers) -> set[bool]:
+def _sides(doc: Documented, prog_type: str, answered: _Answers) -> set[bool]:
     """Were kernels asked that are older than the documented version, and such as are not? Empty: none is given."""
     since = doc.since_for(prog_type)
-    return {it.build.upstream.series >= since.series for it, _ in answered} if since else set()
+    return {it.build.upstream.series >= since.series for _, it in answered} if since else set()
 
 
 def _in_any(seen: _Answers) -> bool:
     """In none, nothing tells a wrong version from a configuration that leaves it out."""
-    return any(row.details.get("object") for _, row in seen)
+    return any(row.details.get("object") or (row.answered and _has(row)) for row, _ in seen)
 
 
 def flags_of(row: Row) -> tuple[str, ...]:

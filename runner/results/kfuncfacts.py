@@ -14,7 +14,7 @@ from typing import cast
 from pydantic import Field
 
 from runner import userfile
-from runner.model import Plain, ProgType, Row, StructLayout
+from runner.model import Plain, Row, StructLayout
 from runner.probes.files import FOLDER, Said, own_or_shipped
 from runner.results.availability import Topic, counts, family, is_beside
 from runner.results.docscheck import Brought, Docs
@@ -93,7 +93,7 @@ def kfunc_facts(
                 Stated(id=said.id, type=said.type, says=said.says, standing=it.standing, turn=it.turn)
                 for said, it in mine[name]
             ),
-            documented={it: doc.words(ProgType(it)) for it in types} if doc else {},
+            documented={it: doc.words(it) for it in types} if doc else {},
             brought=doc.brought if doc else None,
             example=_example([said for said, it in mine[name] if it.standing is not Standing.OPEN], root),
         )

@@ -9,10 +9,14 @@ verdict holds, because the kernel does what is expected of it.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
+from runner import userfile
 from runner.model import Plain, Row, Verdict
 from runner.model.version import KernelVersion
 from runner.probes import Said
@@ -21,6 +25,10 @@ from runner.results.model import JudgedCell, JudgedRun
 PAGES = "ebpf-docs"  # its references are `<page>: <sentence>`; what is said about one sentence belongs together
 _KINDS = (PAGES, "commit", "source")
 _OPEN = (Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE)
+
+_ERROR = re.compile(r"-E[A-Z][A-Z0-9]+\b")
+_CODE = re.compile(r"^[ \t]*```.*?^[ \t]*```", re.MULTILINE | re.DOTALL)
+_NOT_RUN = ("load refused", "run failed")  # then it is another error than the kfunc's
 
 
 class Standing(StrEnum):
@@ -161,3 +169,47 @@ def _standing(decided: dict[tuple[bool, str, str], list[JudgedCell]]) -> tuple[S
         if good or bad:
             return (Standing.TRUE if good else Standing.FALSE), None
     return Standing.OPEN, None
+
+
+# --- errors that pages list -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PageErrors:
+    """Of a kfunc whose page lists errors: `unlisted` ones that programs got, each with a cell and a probe; and those of
+    the page that none got."""
+
+    kfunc: str
+    listed: tuple[str, ...]
+    unlisted: Mapping[str, tuple[str, str]]
+    unseen: tuple[str, ...]
+
+
+def load_errors(folder: Path) -> dict[str, frozenset[str]]:
+    """By kfunc, the errors that its page names outside of examples; pages without errors are left out."""
+    pages = sorted((folder / "docs" / "linux" / "kfuncs").glob("*.md"))
+    found = {page.stem: frozenset(_ERROR.findall(_CODE.sub("", userfile.read(page).decode()))) for page in pages}
+    return {name: errors for name, errors in found.items() if errors}
+
+
+def errors_check(
+    pages: Mapping[str, frozenset[str]], judged: JudgedRun, said: Iterable[Said]
+) -> tuple[PageErrors, ...]:
+    """Held against the errors that claims say and programs got."""
+    says = {it.probe: set(_ERROR.findall(it.says)) for it in said}
+    got: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+    for cell in judged.cells:
+        for row in (row for row in cell.rows if row.verdict and not row.observed.startswith(_NOT_RUN)):
+            for error in says.get(row.probe, set()).intersection(_ERROR.findall(row.observed)):
+                got[row.subject].setdefault(error, (cell.id, row.probe))
+    asked = {row.subject for cell in judged.cells for row in cell.rows if row.verdict}
+    return tuple(
+        PageErrors(
+            kfunc=name,
+            listed=tuple(sorted(errors)),
+            unlisted={error: at for error, at in sorted(got[name].items()) if error not in errors},
+            unseen=tuple(sorted(errors - got[name].keys())),
+        )
+        for name, errors in sorted(pages.items())
+        if name in asked
+    )

@@ -16,8 +16,7 @@ from runner.model import ProgType, Row, State
 from runner.model.version import KernelVersion
 from runner.reports.documented import docs_check_document, docs_check_report
 from runner.results.availability import Topic
-from runner.results.docscheck import Dispute, DocsCheck, Documented, docs_check, load
-from runner.results.docsmore import features_check
+from runner.results.docscheck import Dispute, DocsCheck, Documented, docs_check, features_check, load
 from runner.results.series import builds
 from tests.unit.tracking_samples import KFUNC, TC, XDP, A, N, Q, R, U, measured, state
 

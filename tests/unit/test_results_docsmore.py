@@ -11,10 +11,10 @@ from runner.model import Row, Verdict
 from runner.probes import Said
 from runner.reports.documented import docs_check_document, docs_check_report
 from runner.results.availability import Topic
-from runner.results.docscheck import Brought, Dispute, docs_check
-from runner.results.docsmore import errors_check, features_check, load_errors
+from runner.results.docscheck import Brought, Dispute, docs_check, features_check
 from runner.results.model import judge_run
 from runner.results.series import builds
+from runner.results.statements import errors_check, load_errors
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
 from tests.unit.tracking_samples import measured
