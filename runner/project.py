@@ -24,9 +24,8 @@ from runner.matrix.named import named_kernels
 from runner.model import Asked, Cell, Limits, Lock, Plain
 from runner.probes import Expectations
 from runner.probes.files import BUILTIN, PACKAGE
-from runner.results.lookup import newest, run_of_cell
 from runner.results.model import JudgedRun, RunKind, judge_run
-from runner.results.series import Measured, different, measurements
+from runner.results.series import Measured, different, measurements, newest, run_of_cell
 from runner.results.store import ResultStore
 from runner.text import nearest
 

@@ -26,8 +26,8 @@ from runner.errors import InfraError, UserError
 from runner.model.version import Versions
 from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.findings import broken, incomplete
+from runner.results.diff import builds_compared
 from runner.results.model import JudgedRun
-from runner.results.twobuilds import builds_compared
 from runner.steps import heard
 from runner.text import nearest, printable
 

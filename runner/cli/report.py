@@ -30,10 +30,9 @@ from runner.reports.summary import run_report, runs_table
 from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, ktap
 from runner.results.bisections import load_bisections
 from runner.results.docscheck import FEATURES, docs_check, features_check, load, load_brought
-from runner.results.kfuncfacts import feature_facts, kfunc_facts
-from runner.results.lookup import compare, side
+from runner.results.history import feature_facts, kfunc_facts
 from runner.results.model import JudgedCell, JudgedRun, RunKind
-from runner.results.series import builds, judged_runs
+from runner.results.series import builds, compare, judged_runs, side
 from runner.results.statements import by_probe, errors_check, load_errors, statements
 from runner.results.stories import Only, overview
 from runner.text import counted

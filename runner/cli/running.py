@@ -37,13 +37,11 @@ from runner.reports.changes import changes_report
 from runner.reports.findings import broken, incomplete
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import outputs_report, run_report, totals
-from runner.results.diff import Side, of_run
+from runner.results.diff import builds_compared
 from runner.results.evidence import keep_files
-from runner.results.lookup import baseline, compare
-from runner.results.model import JudgedRun, Run, RunKind, judge_run
-from runner.results.series import judged_run
+from runner.results.model import JudgedRun, Run, RunKind, Side, judge_run, of_run
+from runner.results.series import baseline, compare, judged_run
 from runner.results.store import ResultStore
-from runner.results.twobuilds import builds_compared
 from runner.store import write_atomically
 from runner.text import counted, held
 

@@ -28,7 +28,7 @@ from runner.process import run, run_in_sight
 from runner.project import Project
 from runner.reports.changes import builds_report
 from runner.results.availability import availability
-from runner.results.twobuilds import rounds_compared
+from runner.results.diff import rounds_compared
 from runner.text import plain, printable
 
 _POLL_S = 0.3

@@ -15,8 +15,7 @@ from runner.model import Mark, Verdict
 from runner.reports.drawing import VERDICTS, Trimmed, columns, entry, section
 from runner.reports.findings import alike, merged, show_command
 from runner.results.availability import Availability, places
-from runner.results.diff import Change, Difference, Subject, Trend
-from runner.results.twobuilds import Compared
+from runner.results.diff import Change, Compared, Difference, Subject, Trend
 from runner.text import counted, plain, some
 
 _STYLES = {  # of those that are listed

@@ -26,7 +26,7 @@ from runner.reports.drawing import Trimmed, columns, section, state_words
 from runner.reports.findings import alike, merged
 from runner.reports.over_time import declaration, nowhere, spans
 from runner.results.docscheck import CALLABLE
-from runner.results.kfuncfacts import FeatureFacts, KfuncFacts, Stated
+from runner.results.history import FeatureFacts, KfuncFacts, Stated
 from runner.results.statements import Standing
 from runner.text import counted, plain, printable
 

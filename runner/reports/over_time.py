@@ -18,8 +18,7 @@ from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, entry, state_words
 from runner.reports.findings import alike, by_arch, merged, show_command
 from runner.reports.table import head
-from runner.results.history import Signature, Turn
-from runner.results.kfuncfacts import FeatureFacts, KfuncFacts
+from runner.results.history import FeatureFacts, KfuncFacts, Signature, Turn
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
 from runner.text import counted, plain, printable, some
 

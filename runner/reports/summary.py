@@ -23,8 +23,8 @@ from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entr
 from runner.reports.findings import About, Finding, alike, findings
 from runner.reports.grid import Brief, Grid
 from runner.results.availability import availability
+from runner.results.diff import builds_compared
 from runner.results.model import JudgedCell, JudgedRun, RunInfo, of_rows
-from runner.results.twobuilds import builds_compared
 from runner.text import counted, held, plain, some
 
 _SOURCES = 6  # runs that are named

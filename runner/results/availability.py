@@ -119,17 +119,16 @@ def _by_place(
 ) -> Mapping[tuple[str, Topic], Row]:
     """By cell and topic; of a subject with two names there, the row of the one that the kernel knows better."""
     found: dict[tuple[str, Topic], Row] = {}
+
+    def known(row: Row) -> tuple[int, bool]:
+        return rank(row) or 0, row.subject not in newest
+
     for cell_id, row in ((cell.id, row) for cell in cells for row in cell.rows if row.state):
         place = cell_id, _topic(row, types, newest)
         other = found.get(place)
-        if other is None or other.subject == row.subject or _known_better(row, other, newest):
+        if other is None or other.subject == row.subject or known(row) >= known(other):
             found[place] = row
     return found
-
-
-def _known_better(row: Row, other: Row, newest: Mapping[str, str]) -> bool:
-    rank, others = (KINDS[it.kind].rank(it.state) or 0 for it in (row, other))
-    return rank > others or (rank == others and other.subject in newest)
 
 
 def _named(topic: Topic) -> tuple[str, str]:
@@ -183,6 +182,11 @@ def _unanswered(
     for cell in cells:
         if cell.result.outcome is not Outcome.RAN:
             yield from (_topic(row, types, newest) for row in cell.rows if not row.answered)
+
+
+def rank(row: Row) -> int | None:
+    """Of two answers the lower is the worse one; 0 is the worst. None: not an answer."""
+    return KINDS[row.kind].rank(row.state)
 
 
 def is_beside(kind: str) -> bool:

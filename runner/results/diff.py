@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What became of the answers between two runs, two kernels, or two cells. Pure: judged cells in, changes out.
+"""What became of the answers between two runs, kernels, cells, or builds. Pure: judged cells in, changes out.
 
 A change is one of the answer. What differs from boot to boot (addresses, counters within what is expected) is none.
 Whether something got worse is said only where both sides have an answer.
@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import is_
 
-from runner.model import Outcome, Row, Verdict
+from runner.model import NO_ANSWER, Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
-from runner.results.model import JudgedCell, JudgedRun
-from runner.results.stories import rank
+from runner.results.availability import rank
+from runner.results.model import JudgedCell, JudgedRun, Side
 
 _NUMBER = re.compile(r"\d+")
 
@@ -61,20 +61,6 @@ class Change:
     old_cell: str
     probe: str = ""
     row: Row | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What is compared. `runs`: which run holds each cell's evidence, by the cell's id. `is_run`: a whole run."""
-
-    name: str
-    cells: tuple[JudgedCell, ...]
-    runs: Mapping[str, str]
-    is_run: bool = True
-
-
-def of_run(run: JudgedRun) -> Side:
-    return Side(f"run {run.run.id}", run.cells, dict.fromkeys((cell.id for cell in run.cells), run.run.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +155,6 @@ def cell_changes(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
             yield Change(kind, key, *words, old.id, row=row)
 
 
-def row_trend(old: Row, new: Row) -> Trend | None:
-    """From one row to another about the same; None: nothing changed."""
-    return _verdict_kind(old, new) if new.verdict else _state_kind(old, new)
-
-
 def _key(row: Row) -> tuple[str, str, str, str]:
     return (row.kind, row.probe, row.subject, row.type)
 
@@ -263,3 +244,96 @@ def _state_words(row: Row, fully: bool) -> str:
     where = f" in {owner}" if owner else ""
     more = f"{where}, errno {row.errno}" if fully else ""
     return ": ".join(filter(None, (f"{row.state}{more}", row.cause)))
+
+
+# --- two builds of one object, asked in the same boots or one after the other -----------------------------------------
+
+GONE = "not in this build"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A subject of one cell. `before` and `after` in words; `trend` is None where only numbers differ, or it is new."""
+
+    cell: str  # its id
+    subject: str
+    before: str
+    after: str
+    trend: Trend | None
+
+    @property
+    def what(self) -> str:
+        """`worse`, `new`, `gone`, `other numbers`"""
+        if self.trend:
+            return self.trend
+        return "new" if self.before == GONE else "gone" if self.after == GONE else "other numbers"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """`changes` in the order of cells and rows. `open`: something has no answer, so more may differ."""
+
+    subjects: int  # in all cells
+    changes: tuple[Changed, ...]
+    open: bool
+
+    @property
+    def worse(self) -> bool:
+        return any(change.trend is Trend.WORSE for change in self.changes)
+
+
+def builds_compared(judged: JudgedRun) -> Compared | None:
+    """What differs between builds that the same boots were asked about; None when no object has two."""
+    pairs = [(cell, old, new) for cell in judged.cells for old, new in _of_builds(cell)]
+    return _compared(pairs) if pairs else None
+
+
+def rounds_compared(before: JudgedRun, after: JudgedRun) -> Compared:
+    """What differs between two runs of the same objects on the same kernels, as built before and after."""
+    olds = {cell.id: {row.subject: row for row in cell.rows} for cell in before.cells}
+    found = [(cell, olds[cell.id], {row.subject: row for row in cell.rows}) for cell in after.cells if cell.id in olds]
+    return _compared([(cell, old.get(it), new.get(it)) for cell, old, new in found for it in {**new, **old}])
+
+
+def _compared(pairs: Sequence[tuple[JudgedCell, Row | None, Row | None]]) -> Compared:
+    return Compared(
+        subjects=len(pairs),
+        changes=tuple(it for each in pairs if (it := _changed(*each))),
+        open=any(row and not row.answered for _, *rows in pairs for row in rows),
+    )
+
+
+def _of_builds(cell: JudgedCell) -> Iterator[tuple[Row | None, Row | None]]:
+    """What both builds answered, in the order of the newer one."""
+    groups = {_group(row.kind, row.subject) for row in cell.rows}
+    wanted = {row.subject: KINDS[row.kind].place(row.subject).earlier for row in cell.rows}
+    new = [row for row in cell.rows if wanted[row.subject] and _group(row.kind, wanted[row.subject]) in groups]
+    olds = {_group(row.kind, wanted[row.subject]) for row in new}
+    old = {row.subject: row for row in cell.rows if _group(row.kind, row.subject) in olds}
+    for row in new:
+        yield old.pop(wanted[row.subject], None), row
+    yield from ((row, None) for row in old.values())
+
+
+def _group(kind: str, subject: str) -> str:
+    return KINDS[kind].place(subject).group
+
+
+def _changed(cell: JudgedCell, old: Row | None, new: Row | None) -> Changed | None:
+    if not (old and new):
+        row = new or old
+        return Changed(cell.id, row.subject, _build_words(old), _build_words(new), None) if row else None
+    trend = _verdict_kind(old, new) if new.verdict else _state_kind(old, new)
+    was, now = old.numbers, new.numbers
+    differ = [] if trend else [name for name in was if name in now and was[name] != now[name]]
+    if not trend and not differ:
+        return None
+    before, after = (_build_words(row, [f"{it} {of[it]}" for it in differ]) for row, of in ((old, was), (new, now)))
+    return Changed(cell.id, new.subject, before, after, trend)
+
+
+def _build_words(row: Row | None, numbers: Sequence[str] = ()) -> str:
+    if row is None:
+        return GONE
+    said = NO_ANSWER if not row.answered else row.state
+    return ", ".join([": ".join(filter(None, (said, row.cause))), *numbers])

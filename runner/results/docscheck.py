@@ -251,8 +251,8 @@ def features_check(docs: Mapping[str, Brought], known: Sequence[KnownBuild]) -> 
     """Is a name in the BTF of kernels from the documented version on? That is asked of one program type."""
     known = _upstream(known)
     topics = {topic.subject: topic for it in known for topic in sorted(it.states) if is_beside(topic.kind)}
-    since = {name: Allowance(None, KernelVersion.parse(it.version), None) for name, it in docs.items()}
-    of = {name: Documented((it,), frozenset()) for name, it in since.items()}
+    versions = {name: KernelVersion.parse(it.version) for name, it in docs.items()}
+    of = {name: Documented((Allowance(None, since, None),), frozenset()) for name, since in versions.items()}
     return _check(of, known, lambda it: topics.get(it.subject) == it)
 
 

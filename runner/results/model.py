@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import wraps
@@ -222,6 +223,20 @@ class JudgedRun(Plain):
             return known[cell_id]
         hint = nearest(cell_id, known, f"its cells: {', '.join(known) or 'none'}")
         raise UserError(f"run {self.run.id} has no cell {cell_id!r}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is compared. `runs`: which run holds each cell's evidence, by the cell's id. `is_run`: a whole run."""
+
+    name: str
+    cells: tuple[JudgedCell, ...]
+    runs: Mapping[str, str]
+    is_run: bool = True
+
+
+def of_run(run: JudgedRun) -> Side:
+    return Side(f"run {run.run.id}", run.cells, dict.fromkeys((cell.id for cell in run.cells), run.run.id))
 
 
 def judge_run(run: Run, judge: Judge, rows_of: RowsOf | None = None) -> JudgedRun:

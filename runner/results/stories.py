@@ -21,13 +21,8 @@ from runner.model.architecture import arch_order
 from runner.model.version import KernelVersion
 from runner.probes.kind import UNNAMED
 from runner.probes.kinds import KINDS
-from runner.results.availability import Topic, counts, is_beside
-from runner.results.series import KnownBuild, Measured, different
-
-
-def rank(row: Row) -> int | None:
-    """Of two answers the lower is the worse one; 0 is the worst. None: not an answer."""
-    return KINDS[row.kind].rank(row.state)
+from runner.results.availability import Topic, counts, is_beside, rank
+from runner.results.series import KnownBuild, Measured, answers, different
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +160,9 @@ def filled(known: Sequence[KnownBuild]) -> tuple[KnownBuild, ...]:
     return tuple(replace(it, states=filled[id(it.states)]) for it in known)
 
 
-def _given(known: Iterable[KnownBuild], topic: Topic) -> list[tuple[Row, KnownBuild]]:
-    """Those that answered."""
-    return [(row, it) for it in known if (row := it.states.get(topic)) is not None and row.answered]
-
-
 def _story(topic: Topic, arch: str, known: Sequence[KnownBuild]) -> tuple[Story, list[Event]]:
     """Its story, and the events where it got less."""
-    answered = _given(known, topic)
+    answered = answers(topic, known)
     there = {it.build for _, it in answered}
     unanswered = tuple(it.build for it in known if it.build not in there)
     groups = [list(group) for _, group in groupby(answered, key=lambda it: it[0].state)]
@@ -197,7 +187,7 @@ def _between_architectures(archs: Iterable[Sequence[KnownBuild]], topics: Sequen
     told: set[tuple[Topic, tuple[str, ...]]] = set()
     for group in versions.values():
         for topic in topics:
-            given = _given(group.values(), topic)
+            given = answers(topic, group.values())
             states = tuple(row.state for row, _ in given)
             if len(set(states)) > 1 and (topic, states) not in told:
                 told.add((topic, states))
@@ -209,8 +199,6 @@ def _between_runs(known: Sequence[KnownBuild], topics: Sequence[Topic]) -> Itera
     """A build that answered differently in different runs: each change, in the order of time."""
     for it in known:
         for topic in topics if len(different(it.measured)) > 1 else ():
-            rows = ((each.states.get(topic), each) for each in it.measured)
-            answers = ((row, each) for row, each in rows if row is not None and row.answered)
-            seen = tuple(next(group) for _, group in groupby(answers, key=lambda it: it[0].state))
+            seen = tuple(next(group) for _, group in groupby(answers(topic, it.measured), key=lambda it: it[0].state))
             if len(seen) > 1:
                 yield Event(EventKind.RUNS, topic, seen)

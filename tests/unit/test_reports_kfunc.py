@@ -23,7 +23,7 @@ from runner.reports.kfunc import (
     kfunc_report,
     search_report,
 )
-from runner.results.kfuncfacts import program_text
+from runner.results.history import program_text
 from tests.samples import ROOT
 from tests.unit.rendering import render
 

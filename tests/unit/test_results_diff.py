@@ -14,8 +14,8 @@ from rich.console import Console
 
 from runner.model import Outcome, State, Verdict
 from runner.reports.changes import changes_document, changes_report
-from runner.results.diff import Difference, Side, Subject, Trend, difference, of_run, pairs
-from runner.results.model import JudgedCell, JudgedRun
+from runner.results.diff import Difference, Subject, Trend, difference, pairs
+from runner.results.model import JudgedCell, JudgedRun, Side, of_run
 from tests.unit import results_samples as samples
 
 CELL = samples.CELLS[0].id

@@ -10,7 +10,8 @@ import pytest
 from runner.model import CellResult, Crash, Outcome
 from runner.probes.census.answers import taken
 from runner.probes.claims.answers import Observation
-from runner.results.diff import Change, Difference, Trend, difference, of_run
+from runner.results.diff import Change, Difference, Trend, difference
+from runner.results.model import of_run
 from tests.answers import answers_of, seen_of, with_answers
 from tests.unit.agent_samples import result
 from tests.unit.test_results_statements import judged

@@ -13,8 +13,8 @@ import pytest
 
 from runner.errors import UserError
 from runner.model import Cell, CellResult, Outcome
-from runner.results.lookup import newest, run_of_cell
 from runner.results.model import Run, RunKind, new_run_id
+from runner.results.series import newest, run_of_cell
 from runner.results.store import ResultStore
 from tests.unit import results_samples as samples
 

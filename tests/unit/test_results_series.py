@@ -20,11 +20,10 @@ from runner.probes.claims.answers import Observation
 from runner.probes.expectations import Expectations
 from runner.probes.files import NO_KFUNCS, load_kfuncs
 from runner.probes.verifier import steady
-from runner.results.lookup import side
 from runner.results.model import judge_run
 from runner.results.packed import unbooted, written
 from runner.results.rowcache import NAME
-from runner.results.series import judged_run, judged_runs, measurements
+from runner.results.series import judged_run, judged_runs, measurements, side
 from runner.results.store import ResultStore
 from tests.answers import answers_of, seen_of, with_answers
 from tests.samples import ROOT

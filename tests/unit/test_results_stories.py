@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from runner.model import Outcome, Row, State
 from runner.reports.over_time import over_time_document, over_time_report, since_words
 from runner.results.availability import Topic
-from runner.results.kfuncfacts import feature_facts
+from runner.results.history import feature_facts
 from runner.results.series import builds
 from runner.results.stories import EventKind, Only, Overview, Story, overview
 from tests.unit.tracking_samples import TC, XDP, A, N, Q, R, U, measured, simple, state

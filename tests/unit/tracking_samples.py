@@ -45,7 +45,6 @@ def measured(
         cell=cell,
         build=Build(version=version, release=kernel.release, sha256=sha or version, arch=arch),
         outcome=outcome,
-        cause="",
         states=states if outcome is Outcome.RAN else {},
         verdicts=verdicts,
     )
