@@ -109,7 +109,8 @@ def write(folder: Path, nights: int = NIGHTS) -> None:
 def _cell(series: str, arch: str, night: int) -> Cell:
     like = results_samples.cell("6.12", arch)
     version = f"{series}.{20 + night // FORTNIGHT}"
-    kernel = like.kernel.model_copy(update={"version": version, "release": f"{version}-{arch}"})
+    release = f"{version}+deb13-{ARCHITECTURES[arch].flavour}"  # any other is a vendor's, and counts for no version
+    kernel = like.kernel.model_copy(update={"version": version, "release": release})
     return like.model_copy(update={"id": f"{version}-{arch}", "name": series, "kernel": kernel})
 
 
