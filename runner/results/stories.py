@@ -163,8 +163,8 @@ def filled(known: Sequence[KnownBuild]) -> tuple[KnownBuild, ...]:
 def _story(topic: Topic, arch: str, known: Sequence[KnownBuild]) -> tuple[Story, list[Event]]:
     """Its story, and the events where it got less."""
     answered = answers(topic, known)
-    there = {it.build for _, it in answered}
-    unanswered = tuple(it.build for it in known if it.build not in there)
+    there = {id(it) for _, it in answered}
+    unanswered = tuple(it.build for it in known if id(it) not in there)
     groups = [list(group) for _, group in groupby(answered, key=lambda it: it[0].state)]
     segments = tuple(
         Segment(each[0][0].state, each[0][0].cause, each[0][1].build, each[-1][1].build, len(each)) for each in groups
@@ -185,14 +185,17 @@ def _between_architectures(archs: Iterable[Sequence[KnownBuild]], topics: Sequen
     for it in (it for known in archs for it in known):
         versions[it.build.upstream][it.build.arch] = it
     told: set[tuple[Topic, tuple[str, ...]]] = set()
+    compared: set[tuple[int, ...]] = set()
     for group in versions.values():
-        for topic in topics:
+        alike = tuple(id(it.states) for it in group.values())
+        for topic in topics if alike not in compared else ():
             given = answers(topic, group.values())
             states = tuple(row.state for row, _ in given)
             if len(set(states)) > 1 and (topic, states) not in told:
                 told.add((topic, states))
                 seen = tuple((row, it.evidence(topic)) for row, it in given)
                 yield Event(EventKind.ARCHITECTURES, topic, seen)
+        compared.add(alike)
 
 
 def _between_runs(known: Sequence[KnownBuild], topics: Sequence[Topic]) -> Iterator[Event]:
