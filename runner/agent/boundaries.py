@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Accepted = Mapping[str, tuple[int, Program]]  # rank and program, by the call's label
 
-    class Question(TypedDict):
+    class Body(TypedDict):
         """Body of runner/probes/boundaries. `kfuncs` are names to look for, `among` patterns of those to ask about.
 
         `known`: of kfuncs that were asked about in an earlier guest, what was accepted and is still to be run.
@@ -61,7 +61,7 @@ class Prober:
         self._kfuncs: dict[str, Kfunc] | None = None
         self._references = references(self._btf)
 
-    def ask(self, body: Question) -> Items:
+    def ask(self, body: Body) -> Items:
         """`not_run`: why no call was run. `left_out`: the kfuncs of which the rest was not run, so many guests died.
         `uncounted`: why references were not counted."""
         if self._kfuncs is None:

@@ -4,7 +4,7 @@
 """What calls of kernel functions are given: arguments with which a call may be right, and others at the edge.
 
 A prototype is cut into units: a parameter, or a pointer with its size. A program is written down as JSON has it, so
-that it can be sent, assembled (Assembler) and shown as C (runner/probes/boundaries/source.py):
+that it can be sent, assembled (Assembler) and shown as C (runner/probes/boundaries/program.py):
 
     program    {"areas": [area], "slots": [bytes on the stack], "body": [statement]}
     area       [bytes that the callee may write, what it is for]

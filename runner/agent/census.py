@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import TypedDict
 
-    class Question(TypedDict):
+    class Body(TypedDict):
         """Body of runner/probes/census."""
 
         prog_type: str
@@ -57,7 +57,7 @@ class Prober:
         self._arena: int | None = None
         self._fds = (ctypes.c_int * 2)()
 
-    def ask(self, body: Question) -> Items:
+    def ask(self, body: Body) -> Items:
         """Each kfunc's CensusObservation; then the names that were looked for and are not there."""
         names, prog_type = frozenset(body["kfuncs"]), PROG_TYPES[body["prog_type"]]
         if self._kfuncs is None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T", Network, Testbed)
 
-    class Question(TypedDict):
+    class Body(TypedDict):
         """Body of runner/probes/claims."""
 
         object: str
@@ -59,7 +59,7 @@ class Prober:
         self._numbered: set[int] = set()  # network namespaces that have these ids
         self._made: dict[str, Network | Testbed | Exception] = {}  # where claims are asked
 
-    def expect(self, bodies: list[Question]) -> None:
+    def expect(self, bodies: list[Body]) -> None:
         """Of each object only the programs of these are made ready."""
         programs: dict[Key, set[str]] = {}
         for body in bodies:
@@ -69,7 +69,7 @@ class Prober:
                 mine.update((setting["prepare"], *(setting["wire"] or {"also": ()})["also"]))
         self._loader.expect(programs)
 
-    def ask(self, body: Question) -> dict[str, object]:
+    def ask(self, body: Body) -> dict[str, object]:
         """The body of an Observation."""
         if why := not_loaded.get(body["module"]):
             raise NoAnswer(f"module {body['module']} did not load: {why}")
@@ -94,7 +94,7 @@ class Prober:
                 observation["fields"] = found.read()
         return observation
 
-    def _in_setting(self, body: Question, wanted: Setting, found: Object) -> dict[str, object]:
+    def _in_setting(self, body: Body, wanted: Setting, found: Object) -> dict[str, object]:
         network = self._network(wanted["namespace"])
         with network:
             device = network.index(wanted["bound"])
@@ -104,7 +104,7 @@ class Prober:
                 observation.update(network.run(wanted, body["program"], fd, found, body["inputs"]))
         return observation
 
-    def trace(self, body: Question) -> dict[str, object]:
+    def trace(self, body: Body) -> dict[str, object]:
         """The program loaded once more, with all that the verifier says of it."""
         found = self._loader.object(body["object"], body["constants"])
         with Sysctls(body["sysctl"]):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .surroundings import Entry
 
-    class Question(TypedDict):
+    class Body(TypedDict):
         """Body of runner/probes/commands. Seconds; `files` by the machine's name."""
 
         run: list[str]
@@ -69,7 +69,7 @@ class Prober:
         prepare()
         write("/proc/self/oom_score_adj", "-1000")
 
-    def ask(self, body: Question) -> Answer:
+    def ask(self, body: Body) -> Answer:
         """`runs`: for each repetition how it ended. What it printed and left comes in parts, packed by zlib, as base64:
         `0/output`, `0/files/NAME`."""
         machine = os.uname().machine
@@ -141,7 +141,7 @@ class Pulse:
 class Command:
     """A command. Each of its runs is a process's own: `ended` or `become_shell` is called once in each."""
 
-    def __init__(self, body: Question, folder: str) -> None:
+    def __init__(self, body: Body, folder: str) -> None:
         """`folder` has the pushed files."""
         self._wanted, self._folder = body, folder
         self._head, self._tail, self._size = bytearray(), bytearray(), 0

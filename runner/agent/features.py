@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
-    class Question(TypedDict):
+    class Body(TypedDict):
         """Body of runner/probes/features: `what` is an enum, `prog_type` of helpers alone."""
 
         what: str
@@ -42,7 +42,7 @@ class Prober:
         self._libbpf = libbpf
         self._btf = KernelBtf(libbpf)
 
-    def ask(self, body: Question) -> dict[str, object]:
+    def ask(self, body: Body) -> dict[str, object]:
         """`values` of each name: 1, 0 or a negative errno, of attachments its number; of helpers `errnos`, and `words`
         by name, which are indices into `lines`."""
         names = self._btf.vmlinux.enumerators(body["what"])

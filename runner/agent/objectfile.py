@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .libbpf import Libbpf
     from .objects import Attacher
 
-    class Question(TypedDict):
+    class Body(TypedDict):
         """Body of runner/probes/objects."""
 
         files: dict[str, str]  # by `uname -m`: the name beside the agent, without .bpf.o and, of the copy, .weak.bpf.o
@@ -96,7 +96,7 @@ class Attempt:
 class File:
     """An object file, opened for one attempt. As a context it releases what was loaded at its end."""
 
-    def __init__(self, libbpf: Libbpf, attacher: Attacher, path: str, wanted: Question) -> None:
+    def __init__(self, libbpf: Libbpf, attacher: Attacher, path: str, wanted: Body) -> None:
         """Raises LibbpfError; NoAnswer for what should be there before the load: a program of which another one is to
         replace a function, a device, an inner map."""
         self._c, self._libbpf, self._attacher, self._wanted = libbpf.c, libbpf, attacher, wanted

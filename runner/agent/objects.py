@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from .libbpf import Libbpf
-    from .objectfile import Answer, Question
+    from .objectfile import Answer, Body
 
     Items = Generator[tuple[str, Callable[[], Answer]], None, Answer]
 
@@ -80,7 +80,7 @@ class Prober:
     def _kernel(self) -> KernelBtf:
         return KernelBtf(self._libbpf)
 
-    def ask(self, body: Question) -> Items:
+    def ask(self, body: Body) -> Items:
         """The whole object together, then each program and map alone; where the whole loads, that answers its parts."""
         with self._open(body) as file:
             programs, maps, optional = file.programs, file.maps, file.optional
@@ -110,7 +110,7 @@ class Prober:
             yield name, partial(alone, name)
         return {"programs": programs, "maps": maps}
 
-    def _together(self, wanted: Question, programs: list[str]) -> Attempt:
+    def _together(self, wanted: Body, programs: list[str]) -> Attempt:
         """Of programs of which only one counts, the first that loads."""
         groups = [[name for name in group if name in programs] for group in wanted["one_of"]]
         while True:
@@ -122,7 +122,7 @@ class Prober:
             del group[0]
             programs = [name for name in programs if name != made.culprit]
 
-    def _alone(self, wanted: Question, programs: list[str], found: dict[str, Answer]) -> None:
+    def _alone(self, wanted: Body, programs: list[str], found: dict[str, Answer]) -> None:
         """Fill `found` with the answers of these programs, and of every map."""
         without = {it for it, answer in found.items() if it.startswith(MAP) and answer["errno"] and not _of_ops(answer)}
         while True:
@@ -148,7 +148,7 @@ class Prober:
             else:  # without any program the maps are left
                 programs = [name for name in programs if name != culprit]
 
-    def _refusal(self, wanted: Question, made: Attempt, culprit: str, without: set[str]) -> Answer:
+    def _refusal(self, wanted: Body, made: Attempt, culprit: str, without: set[str]) -> Answer:
         """A program is asked again alone, for the words; then it may be taken."""
         if not culprit.startswith(MAP) and (wanted["whole_logs"] or not _is_long(made.log)):
             made = _with_reason(made, self._attempt(wanted, [culprit], without, ON_REFUSAL))
@@ -162,7 +162,7 @@ class Prober:
         return answer
 
     def _attempt(
-        self, wanted: Question, programs: list[str], without: set[str], level: int, which: str = ".weak"
+        self, wanted: Body, programs: list[str], without: set[str], level: int, which: str = ".weak"
     ) -> Attempt:
         with self._open(wanted, which) as file:
             made = file.load(programs, without, level, measured=not which)
@@ -171,7 +171,7 @@ class Prober:
                     answer["attach"] = {} if made.errno else file.attach(name)
             return made
 
-    def _open(self, wanted: Question, which: str = "") -> File:
+    def _open(self, wanted: Body, which: str = "") -> File:
         machine = os.uname().machine
         if machine not in wanted["files"]:
             raise NoAnswer(f"the object is not built for {machine}")

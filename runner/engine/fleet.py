@@ -178,7 +178,7 @@ class RealMachine:
         return self.cache / SCRATCH
 
     def boot(self, order: BootOrder, *, deadline: Deadline) -> AbstractContextManager[Guest]:
-        from runner.guest.snapshot import open_guest  # noqa: PLC0415  late: it brings paramiko, which takes 17 MiB
+        from runner.guest.opening import open_guest  # noqa: PLC0415  late: it brings paramiko, which takes 17 MiB
 
         if order.root == "disk":
             made_of = order.kernel, order.image, self.cache

@@ -24,7 +24,7 @@ import pytest
 
 from runner.engine.cellrun import run_cell
 from runner.guest.interface import BootOrder, Guest, Warm
-from runner.guest.snapshot import open_guest
+from runner.guest.opening import open_guest
 from runner.guest.snapshots import SnapshotFacts, Snapshots
 from runner.model import CellResult, Limits, Outcome, Verdict
 from runner.model.deadline import Deadline

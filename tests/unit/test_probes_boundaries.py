@@ -25,7 +25,7 @@ from runner.probes.boundaries import (
     WROTE,
     BoundariesEntry,
 )
-from runner.probes.boundaries.source import source
+from runner.probes.boundaries.program import source
 from runner.probes.files import ProbeFile
 from tests.samples import ROOT
 from tests.unit import results_samples as samples

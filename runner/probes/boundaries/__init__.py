@@ -29,7 +29,7 @@ from runner.model import (
 )
 from runner.model.version import KernelVersion
 from runner.model.words import ERRNO, errno_words
-from runner.probes.boundaries.source import source
+from runner.probes.boundaries.program import source
 from runner.probes.files import NO_KFUNCS, KfuncList, ProbeFile, load_kfuncs
 from runner.probes.kind import CRASHED, GridPlace, Kind, Pairs, nonsense
 from runner.probes.verifier import permission, platform_trouble, verdict_line
