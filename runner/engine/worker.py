@@ -9,7 +9,6 @@ import logging
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 import traceback
@@ -20,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from runner.engine.fleet import Machine, machine_by_name
+from runner.engine.fleet import machine_by_name
 from runner.engine.plan import (
     DELIVERY_KEY,
     HEARTBEAT_KEY,
@@ -33,10 +32,11 @@ from runner.engine.plan import (
     attempts,
 )
 from runner.engine.scheduling import TURN, item_id
+from runner.model import Cell
 from runner.model.architecture import architecture
+from runner.process import Folder, own_folder
 from runner.steps import heard
 
-_CONSOLES = "consoles-"  # and the worker's process id
 _LOOK_S = 1.0  # whether the controller still asks
 
 
@@ -55,7 +55,7 @@ class CellItem(pytest.Item):
         orders, machine, cell = self.plugin.orders, self.plugin.machine, self.order.cell
         payload = orders.payload[architecture(cell.arch).byte_order]
         with (
-            console_folder(orders, cell.id, machine) as folder,
+            self.plugin.console_folder(cell) as folder,
             heard(lambda step, part: self._tell(Phase.PREPARING, step, part)),
         ):
             result = run_cell(self.order, payload, machine, folder, self._tell)
@@ -95,6 +95,7 @@ class CellPlugin:
 
     def __init__(self, orders: WorkerOrders) -> None:
         self.orders = orders
+        self.consoles: Folder | None = None  # on another machine
         self.machine = machine_by_name(orders.machine, offline=orders.offline)
 
     @pytest.hookimpl(tryfirst=True)
@@ -115,24 +116,19 @@ class CellPlugin:
         """Of a turn nothing is reported; a cell has pytest's own protocol."""
         return True if isinstance(item, TurnItem) else None
 
+    @contextmanager
+    def console_folder(self, cell: Cell) -> Iterator[Path]:
+        """Where a cell's console is kept: in the run's folder, or on another machine in one that goes with the cell."""
+        if self.orders.folder:
+            yield Path(self.orders.folder) / cell.id
+            return
+        with own_folder(self.machine.scratch, "consoles-", end_s=cell.limits.end_s) as self.consoles:
+            yield self.consoles.path / cell.id
+
     def remove_consoles(self) -> None:
         """Those of this worker, which nobody will fetch any more."""
-        for folder in self.machine.scratch.glob(f"{_CONSOLES}{os.getpid()}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def console_folder(orders: WorkerOrders, cell_id: str, machine: Machine) -> Iterator[Path]:
-    """Where a cell's console is kept: in the run's folder, or on another machine in one that goes with the cell."""
-    if orders.folder:
-        yield Path(orders.folder) / cell_id
-        return
-    machine.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in machine.scratch.glob(f"{_CONSOLES}*"):  # by a worker that was killed
-        if not Path("/proc", left.name.removeprefix(_CONSOLES).partition("-")[0]).exists():
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_CONSOLES}{os.getpid()}-", dir=machine.scratch) as folder:
-        yield Path(folder) / cell_id
+        if self.consoles:
+            shutil.rmtree(self.consoles.path, ignore_errors=True)
 
 
 # --- the heartbeat: see gateways.py -----------------------------------------------------------------------------------
