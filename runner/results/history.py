@@ -16,7 +16,7 @@ from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic import Field
 
@@ -64,11 +64,13 @@ def history(measured: Sequence[Measured], subject: str, types: Iterable[str]) ->
     turns: list[tuple[_Place, Turn]] = []
     for kernel in kernels.values():
         lines: dict[tuple[str, str, str], list[_Said]] = defaultdict(list)
-        for at, each in kernel:
-            rows = [((topic.kind, topic.type, ""), each.states.get(topic)) for topic in topics]
-            rows += [((row.kind, row.type, row.probe), row) for row in each.verdicts if row.type in wanted]
+        for _, group in groupby(kernel, key=lambda it: (id(it[1].states), it[1].verdicts)):
+            alike = list(group)
+            stretch = _Stretch(alike[0][0], alike[0][1], alike[-1][1], len(alike))
+            rows = [((topic.kind, topic.type, ""), stretch.first.states.get(topic)) for topic in topics]
+            rows += [((row.kind, row.type, row.probe), row) for row in stretch.first.verdicts if row.type in wanted]
             for number, (question, row) in enumerate(rows):
-                lines[question].append((row, each, (at, number)))
+                lines[question].append((row, number, stretch))
         for (_, prog_type, probe), said in lines.items():
             turns += _turns(prog_type, probe, said)
     turns.sort(key=itemgetter(0))
@@ -76,7 +78,18 @@ def history(measured: Sequence[Measured], subject: str, types: Iterable[str]) ->
 
 
 _Place = tuple[int, int]  # in the order of time: which of the measured, and which of its rows
-_Said = tuple[Row | None, Measured, _Place]
+
+
+class _Stretch(NamedTuple):
+    """Consecutive runs in which a kernel answered alike in everything."""
+
+    at: int  # the first one's place among the measured
+    first: Measured
+    last: Measured
+    runs: int
+
+
+_Said = tuple[Row | None, int, _Stretch]  # the row's place among those of its run
 
 
 def _turns(prog_type: str, probe: str, said: Iterable[_Said]) -> Iterator[tuple[_Place, Turn]]:
@@ -84,16 +97,15 @@ def _turns(prog_type: str, probe: str, said: Iterable[_Said]) -> Iterator[tuple[
     before: str | None = None
     old: Measured | None = None
     unanswered = 0
-    for row, group in groupby(said, key=itemgetter(0)):  # equal rows are mostly the same object
-        same = list(group)
+    for row, number, stretch in said:
         after = _words(row)
         if after is None:
-            unanswered += len(same)
+            unanswered += stretch.runs
             continue
         if after != before:
-            _, new, place = same[0]
-            yield place, Turn(prog_type, probe, before, after, old, new, unanswered if old else 0)
-        before, old, unanswered = after, same[-1][1], 0
+            turn = Turn(prog_type, probe, before, after, old, stretch.first, unanswered if old else 0)
+            yield (stretch.at, number), turn
+        before, old, unanswered = after, stretch.last, 0
 
 
 def _words(row: Row | None) -> str | None:
