@@ -125,7 +125,10 @@ def build_image(
         busybox = next(package for package in debs if package.name == "busybox-static")
         run(["dpkg-deb", "--extract", debs[busybox], work / "busybox"], deadline=deadline)
         (tree / "busybox").mkdir()
-        shutil.copy(next((work / "busybox").rglob("bin/busybox")), tree / "busybox/busybox")
+        found = next((work / "busybox").rglob("bin/busybox"), None)
+        if found is None:
+            raise InfraError("the package busybox-static holds no busybox")
+        shutil.copy(found, tree / "busybox/busybox")
 
 
 def write_index(repository: Path, debs: Mapping[Package, Path]) -> None:

@@ -278,9 +278,9 @@ def _check(docs: Docs, known: tuple[KnownBuild, ...], wanted: Callable[[Topic], 
         agreements += len(answered) - sum(map(len, wrong.values()))
         all_points += doc.since_for(topic.type) is not None
         confirmed += not wrong and len(_sides(doc, topic.type, answered)) == 2
-        for why in _open(doc, topic.type, answered, wrong):
+        for why in _open(doc, topic, answered, wrong):
             undecided[why].append(topic)
-        if not _in_any(asked[topic]):
+        if not _is_told(topic.kind, asked[topic]):
             wrong.pop(Dispute.ABSENT, None)
         disagreements += [_disagreement(kind, topic, words, found) for kind, found in wrong.items()]
         more = [(row, it) for row, it in asked[topic] if set(flags_of(row)) - doc.flags]
@@ -294,7 +294,7 @@ def _check(docs: Docs, known: tuple[KnownBuild, ...], wanted: Callable[[Topic], 
         undecided=undecided,
         points=confirmed,
         all_points=all_points,
-        unknown=tuple(sorted({topic.subject for topic, seen in asked.items() if _in_any(seen)} - docs.keys())),
+        unknown=tuple(sorted({topic.subject for topic, seen in asked.items() if _is_told(topic.kind, seen)} - docs.keys())),
         unasked=tuple(sorted(docs.keys() - {topic.subject for topic in asked})),
         builds=known,
         types=tuple(it for it in ProgType if any(topic.type == it for topic in asked)),
@@ -330,13 +330,13 @@ def _disagreement(kind: Dispute, topic: Topic, documented: str, found: _Answers)
     return Disagreement(kind, topic, documented, tuple(it.build for _, it in found), row, known.evidence(topic))
 
 
-def _open(doc: Documented, prog_type: str, answered: _Answers, wrong: Collection[Dispute]) -> Iterator[str]:
+def _open(doc: Documented, topic: Topic, answered: _Answers, wrong: Collection[Dispute]) -> Iterator[str]:
     if not answered:
         yield "no kernel gave an answer"
         return
-    if Dispute.ABSENT in wrong and not _in_any(answered):
+    if Dispute.ABSENT in wrong and not _is_told(topic.kind, answered):
         yield "absent from every kernel: their configuration may leave it out"
-    if not wrong and _sides(doc, prog_type, answered) == {True}:
+    if not wrong and _sides(doc, topic.type, answered) == {True}:
         oldest = min(it.build.upstream for _, it in answered)
         yield f"there as documented, but {oldest} is the oldest kernel: since which version is not decided"
 
@@ -347,9 +347,9 @@ def _sides(doc: Documented, prog_type: str, answered: _Answers) -> set[bool]:
     return {it.build.upstream.series >= since.series for _, it in answered} if since else set()
 
 
-def _in_any(seen: _Answers) -> bool:
-    """In none, nothing tells a wrong version from a configuration that leaves it out."""
-    return any(row.details.get("object") or (row.answered and _has(row)) for row, _ in seen)
+def _is_told(kind: str, seen: _Answers) -> bool:
+    """Of a kfunc that no kernel has, nothing tells a wrong version from a configuration that leaves it out."""
+    return is_beside(kind) or any(row.details.get("object") or (row.answered and _has(row)) for row, _ in seen)
 
 
 def flags_of(row: Row) -> tuple[str, ...]:
