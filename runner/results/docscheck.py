@@ -294,7 +294,9 @@ def _check(docs: Docs, known: tuple[KnownBuild, ...], wanted: Callable[[Topic], 
         undecided=undecided,
         points=confirmed,
         all_points=all_points,
-        unknown=tuple(sorted({topic.subject for topic, seen in asked.items() if _is_told(topic.kind, seen)} - docs.keys())),
+        unknown=tuple(
+            sorted({topic.subject for topic, seen in asked.items() if _is_told(topic.kind, seen)} - docs.keys())
+        ),
         unasked=tuple(sorted(docs.keys() - {topic.subject for topic in asked})),
         builds=known,
         types=tuple(it for it in ProgType if any(topic.type == it for topic in asked)),

@@ -50,6 +50,13 @@ def test_what_is_there_earlier_or_missing_disagrees() -> None:
     ]
 
 
+def test_what_no_kernel_has_disagrees_as_its_configuration_cannot_leave_it_out() -> None:
+    """It is an enumerator of the kernel's own BTF. Its name is known of a vendor's kernel."""
+    absent = {ARENA: Row("features", "features:bpf_map_type", ARENA.subject, state="absent")}
+    found = features_check(since(ARENA="6.1"), builds([measured("6.6.9", absent), measured("6.12.117", absent)]))
+    assert [(it.kind, it.topic, len(it.builds)) for it in found.disagreements] == [(Dispute.ABSENT, ARENA, 2)]
+
+
 def test_errors_of_pages_are_those_outside_of_examples(tmp_path: Path) -> None:
     assert load_errors(tmp_path) == {}, "a checkout may have data alone"
     (pages := tmp_path / "docs" / "linux" / "kfuncs").mkdir(parents=True)
