@@ -179,7 +179,12 @@ class Project:
         kept = tuple(each for each in every if arch in (None, each.cell.arch))
         names = {topic.subject for states in different(kept) for topic in states}
         if subject is not None and subject not in names:
-            raise UserError(f"no kernel was asked about {subject}", hint=nearest(subject, sorted(names)))
+            if not kept:
+                have = ", ".join(sorted({each.cell.arch for each in every}))
+                hint = f"stored matrix runs are of: {have}" if have else "`runner matrix run` makes one"
+                raise UserError(f"no matrix run is stored{f' of {arch}' if arch else ''}", hint=hint)
+            hint = nearest(subject, sorted(names), "`runner report show --all` lists names")
+            raise UserError(f"no kernel was asked about {subject}", hint=hint)
         return kept
 
     def asked(self, run_id: str) -> Asked | None:

@@ -21,6 +21,7 @@ from runner.hosts.health import HostHealth, query_all, slots_of
 from runner.hosts.hostsfile import HostsFile, load_hosts
 from runner.model import GuestSize
 from runner.project import Project
+from runner.reports.drawing import Trimmed
 from runner.text import counted, printable
 
 _MARKS = {Severity.OK: ("✓", "green"), Severity.WARN: ("!", "yellow"), Severity.BAD: ("✗", "red")}
@@ -32,7 +33,7 @@ app = typer.Typer()
 def doctor(
     project: Project,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="With --hosts: only these. [default: all]")
+        list[str] | None, typer.Argument(metavar="NAME", help="With --hosts: only these. [default: all]")
     ] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Install the missing Debian packages of this machine.")] = False,
     hosts: Annotated[
@@ -60,7 +61,7 @@ def doctor(
         table.add_row(Text(mark, style), finding.name, Text.assemble(finding.found, todo))
     document = [{"check": it.name, "level": it.level, "found": it.found, "todo": it.todo} for it in findings]
     bad = any(finding.level is Severity.BAD for finding in findings)
-    return Shown(table, document, EXIT_NO_ANSWER if bad else EXIT_OK)
+    return Shown(Trimmed(table), document, EXIT_NO_ANSWER if bad else EXIT_OK)
 
 
 def _of_hosts(file: HostsFile) -> Shown:
@@ -80,7 +81,7 @@ def _of_hosts(file: HostsFile) -> Shown:
                 "slots": slots,
             }
         )
-    return Shown(table, document, EXIT_OK if all(health.facts for health in found) else EXIT_NO_ANSWER)
+    return Shown(Trimmed(table), document, EXIT_OK if all(health.facts for health in found) else EXIT_NO_ANSWER)
 
 
 def _words(health: HostHealth, slots: dict[str, int]) -> Text:

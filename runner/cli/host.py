@@ -30,9 +30,7 @@ app = group("Prepare the machines that boot guests (hosts.yaml).", "host prepare
 @command(app, "prepare", "host prepare --push")
 def prepare(
     project: Project,
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these hosts. [default: all]")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these hosts. [default: all]")] = None,
     hosts: Annotated[Path, typer.Option("--hosts", help="File that lists the hosts.", show_default=True)] = Path(
         "hosts.yaml"
     ),

@@ -50,7 +50,7 @@ _WORKFLOWS = {Ci.GITHUB: Path(".github/workflows/kernels.yml"), Ci.GITLAB: Path(
 @command(app, "init", "init 'build/*.bpf.o' --kernel 6.1 --kernel 6.12")
 def init(
     objects: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Object files to load, quoted; {arch} is known.")
+        list[str] | None, typer.Argument(metavar="PATTERN", help="Object files to load, quoted; {arch} is known.")
     ] = None,
     run: Annotated[list[str] | None, typer.Option(metavar="COMMAND", help="A test to run. May be repeated.")] = None,
     probe: Annotated[

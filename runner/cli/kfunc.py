@@ -29,6 +29,7 @@ from runner.reports.kfunc import (
 from runner.reports.over_time import history_document, history_report
 from runner.results.history import history, signatures
 from runner.results.series import builds, different
+from runner.results.stories import filled
 from runner.text import nearest
 
 app = typer.Typer()
@@ -38,9 +39,7 @@ app = typer.Typer()
 def kfunc(
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[NAME]", autocompletion=completion.kfuncs, help="A kfunc, a helper, BPF_MAP_TYPE_ARENA…"
-        ),
+        typer.Argument(metavar="NAME", autocompletion=completion.kfuncs, help="A kfunc, a helper, BPF_MAP_TYPE_ARENA…"),
     ] = None,
     search: Annotated[str, typer.Option(metavar="TEXT", help="List the names that have this in them.")] = "",
     kernel: Annotated[
@@ -77,6 +76,8 @@ def kfunc(
         return _history(name, Project.at(matrix), prog_type, arch)
     if arch:
         raise UserError("--arch needs --history", hint="without it every architecture is shown")
+    if prog_type and not kernel:
+        raise UserError("--type needs --history or --kernel", hint="without them every program type is shown")
     known = KfuncData.read(data)
     if name:
         return _one(name, known)
@@ -96,7 +97,11 @@ def _history(name: str | None, project: Project, prog_type: ProgType | None, arc
     """Raises UserError when no kernel of the stored runs was asked about it."""
     if not name:
         raise UserError("the history of which kfunc?", hint="runner kfunc bpf_ct_set_nat_info --history")
-    kept = project.measured(name, arch, verdicts_of=name)
+    kept = filled(project.measured(name, arch, verdicts_of=name))
+    asked = {topic.type for states in different(kept) for topic in states if topic.subject == name}
+    if prog_type and prog_type not in asked:
+        there = ", ".join(sorted(asked - {""})) or "it has no program type"
+        raise UserError(f"no kernel was asked about {name} of {prog_type} programs", hint=f"asked: {there}")
     types = {topic.type for states in different(kept) for topic in states}
     turns = history(kept, name, (prog_type,) if prog_type else types)
     shown = (name, turns, signatures(builds(kept), name), len({each.run for each in kept}))
@@ -116,7 +121,9 @@ def _one(name: str, known: KfuncData) -> Shown:
     feature, today = known.by_feature.get(name), datetime.now(UTC).date()
     if feature is None and name not in known.kfuncs:
         there = (*known.kfuncs, *known.by_feature)
-        raise UserError(f"no kernel was asked about {name}", hint=nearest(name, there, "runner kfunc --search"))
+        raise UserError(
+            f"no kernel was asked about {name}", hint=nearest(name, there, "`runner kfunc --search TEXT` lists names")
+        )
     facts = (
         feature.model_dump(mode="json", exclude={"stories"}) if feature else known.kfuncs[name].model_dump(mode="json")
     )

@@ -95,7 +95,7 @@ EventFormat = Annotated[
 RunId = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RUN]",
+        metavar="RUN",
         autocompletion=completion.runs,
         help="A run's id. [default: every cell of the matrix, with its newest answer]",
     ),

@@ -112,7 +112,7 @@ def export_run(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN]",
+            metavar="RUN",
             autocompletion=completion.runs,
             help="A run's id. [default: the last run as json; else every cell of the matrix, with its newest answer]",
         ),
@@ -208,13 +208,14 @@ def availability(
     ] = None,
 ) -> Shown:
     """Show the first kernel with each kfunc, across all stored matrix runs, and the exceptions."""
+    documented, brought = (load(docs), load_brought(docs, *FEATURES)) if docs else ({}, {})
     known = builds(project.measured(kfunc))
     found = overview(known, Only(kfunc, prog_type, arch))
 
     def document() -> dict[str, object]:
         stated = by_probe(project.newest(), project.expectations.said())
-        kfuncs = kfunc_facts(known, stated, project.root, load(docs) if docs else {})
-        features = feature_facts(known, load_brought(docs, *FEATURES) if docs else {})
+        kfuncs = kfunc_facts(known, stated, project.root, documented)
+        features = feature_facts(known, brought)
         beside = overview(known, Only(kfunc, prog_type, arch, beside=True)).stories
         return over_time_document(found, kfuncs, beside, features)
 
@@ -274,6 +275,11 @@ def docs_check_of(
     if docs is None:
         if prog_type:
             raise UserError("--type needs --ebpf-docs", hint="--ebpf-docs ../ebpf-docs")
+        if run and (kind := RunKind.of(run)) is not RunKind.MATRIX:
+            raise UserError(
+                f"{run} is a run of {kind}, and was not asked what is documented",
+                hint="`runner report runs` lists those of the matrix",
+            )
         judged = project.newest(run)
         stated = statements(judged, project.expectations.said(), source or "")
         return Shown(statements_report(judged, stated), [it.model_dump(mode="json") for it in stated])
@@ -282,6 +288,9 @@ def docs_check_of(
     kfuncs, brought, pages = load(docs), load_brought(docs, *FEATURES), load_errors(docs)
     known = builds(project.measured())
     found, features = docs_check(kfuncs, known, Only(type=prog_type)), features_check(brought, known)
+    if prog_type and not found.types:
+        asks = "`runner matrix run --all-program-types` does"
+        raise UserError(f"no stored run asked about {prog_type} programs", hint=asks)
     errors = errors_check(pages, project.newest(), project.expectations.said())
     wrong = found.disagreements or features.disagreements or any(it.unlisted for it in errors)
     shown = (found, features, errors)

@@ -29,9 +29,7 @@ _NAMED = 8
 @command(app, "merge", "results merge x86_64/reports/results.db arm64/reports/results.db")
 def merge_stores(
     project: Project,
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Stores of other machines or jobs: results.db")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Stores of other machines or jobs: results.db")],
 ) -> None:
     """Add the runs of other stores to this one, with the consoles beside them. Repeating it changes nothing.
 

@@ -24,7 +24,7 @@ VENV = "~/.local/share/kfunc-runner/venv"
 
 _NAME = r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?"
 # a user of a domain is jane@corp.example.com or CORP\jane: the last @ divides
-_TARGET = r"([A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,127}@)?[A-Za-z0-9]([A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?"
+_TARGET = r"(?![^:]*:[0-9]+$)([A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,127}@)?[A-Za-z0-9]([A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?"
 _PATH = r"(~|(~?/[A-Za-z0-9._+-]+))(/[A-Za-z0-9._+-]+)*"
 
 

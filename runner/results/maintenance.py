@@ -37,6 +37,20 @@ class Merged:
     known: int = 0
 
 
+_MAGIC = b"SQLite format 3\0"
+
+
+def _is_database(path: Path) -> bool:
+    """What cannot be read may be one: opening it says why not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except IsADirectoryError:
+        return False
+    except OSError:
+        return True
+
+
 def merge(into: ResultStore, path: Path) -> Merged:
     """Add what another store has, which is read and not changed.
 
@@ -44,6 +58,8 @@ def merge(into: ResultStore, path: Path) -> Merged:
     """
     if path.resolve() == into.path.resolve():
         raise UserError(f"{path} would be merged into itself")
+    if path.exists() and not _is_database(path):
+        raise UserError(f"{path} is no store of results", hint="name the results.db of another machine or job")
     counts: Counter[str] = Counter()
     with ResultStore(path, read_only=True, busy_s=into.busy_s) as source:
         ids = [info.id for info in reversed(source.runs())]

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby, pairwise
+from typing import TypeVar
 
 from runner.model import NO_ANSWER, Build, Row
 from runner.model.architecture import arch_order
@@ -145,9 +146,14 @@ def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     )
 
 
-def filled(known: Sequence[KnownBuild]) -> tuple[KnownBuild, ...]:
+_Known = TypeVar("_Known", Measured, KnownBuild)
+
+
+def filled(known: Sequence[_Known]) -> tuple[_Known, ...]:
     """With what is absent: of what is asked beside the claims, a kernel is asked about each name that it has."""
     probes = {topic: row.probe for states in different(known) for topic, row in states.items() if is_beside(topic.kind)}
+    if not probes:
+        return tuple(known)
     filled: dict[int, Mapping[Topic, Row]] = {}
     for states in different(known):
         answered = {row.probe for row in states.values() if row.answered}

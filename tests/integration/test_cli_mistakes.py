@@ -50,6 +50,8 @@ def test_where_there_is_no_file_it_says_what_to_do(
         (["doctor", "big"], "unexpected argument big: only valid with --hosts"),
         (["doctor", "--hosts", "hosts.yaml", "bigg"], "no host is called 'bigg'\n  known: big"),
         (["report", "docs-check", "--type", "tc"], "--type needs --ebpf-docs"),
+        (["report", "docs-check", "load-20260101-000000-abcd"], "is a run of load"),
+        (["kfunc", "bpf_skb_ct_alloc", "--type", "xdp"], "--type needs --history or --kernel"),
         (["report", "docs-check", "--ebpf-docs", ".", "monday"], "leave RUN and --source out"),
     ],
 )

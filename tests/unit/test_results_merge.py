@@ -274,3 +274,14 @@ def test_bisects_are_merged_with_their_runs(tmp_path: Path) -> None:
                 ("bisect-2", False),
                 ("bisect-1", True),
             ]
+
+
+@pytest.mark.parametrize("content", [b"probes: [conntrack]\n", b"", None])
+def test_what_is_no_store_is_not_merged(tmp_path: Path, content: bytes | None) -> None:
+    other = tmp_path / "matrix.yaml"
+    if content is None:
+        other.mkdir()
+    else:
+        other.write_bytes(content)
+    with pytest.raises(UserError, match="is no store of results"):
+        merged(tmp_path / "results.db", other)
