@@ -3,4 +3,9 @@
 
 """A distributed QEMU kernel test-matrix runner: which kfuncs can TC and XDP programs call, on which kernel?"""
 
-__version__ = "0.2.0"  # pyproject.toml takes it from here
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("kfunc-runner")
+except PackageNotFoundError:  # a source tree that was not installed
+    __version__ = "0+unknown"
