@@ -103,7 +103,7 @@ def taken_out(raw: bytes) -> bytes:
     elf = Elf.of(raw)
     if b".BTF" not in elf.names:
         return raw
-    btf = Btf.of(bytes(elf.content(b".BTF")), elf.order)
+    btf = ObjectBtf.of(bytes(elf.content(b".BTF")), elf.order)
     names = btf.without_functions({name for _, name, _ in elf.weak()})
     _mark(elf, {name: number for number, name in enumerate(names)})
     wanted = {kind: {btf.root(it) for it in roots} for kind, roots in _core_relocations(elf).items()}
@@ -118,7 +118,7 @@ def taken_out(raw: bytes) -> bytes:
 
 
 @dataclass
-class Btf:
+class ObjectBtf:
     """BTF, taken apart. The ids of types stay what they are."""
 
     order: str
@@ -127,7 +127,7 @@ class Btf:
     strings: bytes
 
     @classmethod
-    def of(cls, raw: bytes, order: str) -> Btf:
+    def of(cls, raw: bytes, order: str) -> ObjectBtf:
         head_len, types_at, types_len, strings_at, strings_len = struct.unpack_from(f"{order}IIIII", raw, 4)
         start, types = head_len + types_at, []
         end = start + types_len

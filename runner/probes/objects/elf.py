@@ -18,7 +18,7 @@ from elftools.elf.sections import Section, SymbolTableSection
 
 from runner import userfile
 from runner.errors import UserError
-from runner.probes.externs import ENUM, ENUM64, INT, VAR, Btf
+from runner.probes.externs import ENUM, ENUM64, INT, VAR, ObjectBtf
 from runner.probes.files import parsing
 from runner.probes.objects.written import ObjectFile
 from runner.text import plain
@@ -174,7 +174,7 @@ def with_values(path: str, content: bytes, values: Mapping[str, int]) -> bytes:
         elf, copy = ELFFile(io.BytesIO(content)), bytearray(content)
         order: Literal["little", "big"] = "little" if elf.little_endian else "big"
         btf = elf.get_section_by_name(".BTF")
-        types = _variables(Btf.of(btf.data() if btf else b"", "<" if elf.little_endian else ">"))
+        types = _variables(ObjectBtf.of(btf.data() if btf else b"", "<" if elf.little_endian else ">"))
         places = _places(elf)
         for name, value in values.items():
             if name not in places or name not in types:
@@ -208,13 +208,13 @@ def _places(elf: ELFFile) -> dict[str, int | None]:
     return found
 
 
-def _variables(btf: Btf) -> dict[str, _Number | str]:
+def _variables(btf: ObjectBtf) -> dict[str, _Number | str]:
     """Of each variable that the BTF names: how it is stored, or what it is that is no number."""
     records = [btf.record(number) for number in range(1, len(btf.types) + 1)]
     return {name.decode("utf-8", "replace"): _stored(btf, number) for name, kind, number in records if kind == VAR}
 
 
-def _stored(btf: Btf, number: int) -> _Number | str:
+def _stored(btf: ObjectBtf, number: int) -> _Number | str:
     for _ in range(32):  # a damaged one may contain itself
         _, kind, size = btf.record(number) if number else (b"", 0, 0)  # void
         if kind == INT:
